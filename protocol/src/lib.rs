@@ -1,6 +1,6 @@
 //! The wire between host and guest: what a trial asks of its guest, and what the guest reports back.
 //!
-//! Types only, no I/O. Three streams use them, each of them JSON:
+//! Types and framing, no I/O. Three streams use them, each of them JSON:
 //!
 //! * [`Request`]: one file in the guest's initramfs, [`REQUEST_PATH`], written by the host.
 //! * [`Event`]: one object a line on the guest's second serial port ([`EVENT_TTY`]), written by PID 1.
@@ -8,6 +8,10 @@
 //!
 //! The guest runs a kernel that is presumed broken, so the host reads an [`Event`] line as hostile input: it bounds
 //! the line ([`MAX_LINE`]) and treats what does not parse as noise, never as an error of its own.
+
+mod lines;
+
+pub use lines::Lines;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
