@@ -1,0 +1,244 @@
+//! The engine: groups lines to reports. It holds a few open reports and a few lines' worth of what may precede one, no text.
+
+use super::body::{classify, Part};
+use super::finding::{Class, Notice};
+use super::formats::{Table, COMPILED};
+use super::line::{Caller, Line, RawLine};
+use super::report::{Over, Report};
+
+/// Reports open at once: one a caller, on a machine all of whose CPUs fail together.
+const MAX_OPEN: usize = 8;
+/// What precedes reports, at once.
+const MAX_PREAMBLES: usize = 4;
+/// Findings of one boot; a broken kernel can print them for ever.
+const MAX_FINDINGS: u64 = 256;
+
+/// Lines that stand before a report's head and belong to it.
+#[derive(Debug)]
+struct Preamble {
+    caller: Option<Caller>,
+    first_line: u64,
+    first_byte: u64,
+    /// The last line at which a head may still take it.
+    expires: u64,
+    /// `VM_BUG_ON_VMA()` and `VM_BUG_ON_MM()` dump the thing and do not print the condition.
+    condition: Option<&'static str>,
+    /// The text of a `WARN()`, which x86 prints between the cut mark and the head.
+    text: Option<String>,
+    cut_here: bool,
+}
+
+/// State between lines.
+#[derive(Debug)]
+pub(super) struct Engine {
+    table: &'static Table,
+    open: Vec<Report>,
+    preambles: Vec<Preamble>,
+    booted: bool,
+    /// A finding that stops a trial was opened in this boot.
+    failed: bool,
+    findings: u64,
+    suppressed: u64,
+}
+
+impl Engine {
+    /// Before the first line.
+    pub fn new() -> Engine {
+        Engine {
+            table: &COMPILED,
+            open: Vec::new(),
+            preambles: Vec::new(),
+            booted: false,
+            failed: false,
+            findings: 0,
+            suppressed: 0,
+        }
+    }
+
+    /// Heads that opened no report because the boot had too many.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed
+    }
+
+    /// One line of the stream.
+    pub fn line(&mut self, raw: &RawLine<'_>, notices: &mut Vec<Notice>) {
+        if self.open.is_empty() && self.preambles.is_empty() && is_plain(raw.bytes) && !self.table.may_matter(raw.bytes)
+        {
+            return;
+        }
+        let line = Line::parse(raw);
+        self.preambles.retain(|p| line.number <= p.expires);
+        match self.table.head(&line.text, line.stamped) {
+            Some((row, captures)) => self.head(row, captures, &line, notices),
+            None => self.body(&line, notices),
+        }
+    }
+
+    /// The console is silent: what is open is over.
+    pub fn close_all(&mut self, over: Over, notices: &mut Vec<Notice>) {
+        notices.extend(self.open.drain(..).map(|report| Notice::Completed(report.close(over))));
+    }
+
+    fn head(
+        &mut self,
+        row: &'static super::formats::Row,
+        captures: super::pattern::Captures<'_>,
+        line: &Line<'_>,
+        notices: &mut Vec<Notice>,
+    ) {
+        let format = row.format;
+        if let Some(report) = self.open.iter_mut().rev().find(|r| r.absorbs(row, line.caller)) {
+            report.absorb(captures, line);
+            return;
+        }
+        if format.class == Class::Reboot {
+            if !std::mem::replace(&mut self.booted, true) {
+                return;
+            }
+            self.close_all(Over::Reboot, notices);
+            self.preambles.clear();
+        } else {
+            let panic = format.class == Class::Panic;
+            let done = |r: &Report| !(panic && r.shares_trace_with_panic());
+            self.close_where(|r| (r.owns(line.caller) || line.caller.is_none()) && done(r), notices);
+        }
+        if self.findings >= MAX_FINDINGS && format.class != Class::Reboot {
+            self.suppressed += 1;
+            return;
+        }
+        if self.open.len() >= MAX_OPEN {
+            let oldest = self.open.remove(0);
+            notices.push(Notice::Completed(oldest.close(Over::Superseded)));
+        }
+        self.findings += 1;
+        let mut report = Report::open(row, captures, line, !self.failed);
+        self.failed |= format.severity.stops_trial();
+        if let Some(at) = self.preambles.iter().position(|p| p.caller == line.caller) {
+            let p = self.preambles.remove(at);
+            let takes_condition = matches!(format.class, Class::KernelBug | Class::Warning);
+            let condition = p.condition.filter(|_| takes_condition).map(|dump| {
+                let verb = if format.class == Class::Warning { "VM_WARN_ON_" } else { "VM_BUG_ON_" };
+                format!("{verb}{dump}")
+            });
+            report.precede(p.first_line, p.first_byte, condition, p.text.filter(|_| format.class == Class::Warning));
+        }
+        notices.push(Notice::Opened {
+            class: format.class,
+            severity: format.severity,
+            headline: line.text.trim().to_owned(),
+        });
+        if format.end == super::formats::End::Line {
+            notices.push(Notice::Completed(report.close(Over::Itself)));
+        } else {
+            self.open.push(report);
+        }
+        if format.class == Class::Reboot {
+            // Another kernel runs now; what it finds is not a consequence.
+            (self.failed, self.findings, self.suppressed) = (false, 0, 0);
+        }
+    }
+
+    fn body(&mut self, line: &Line<'_>, notices: &mut Vec<Notice>) {
+        let part = if self.open.is_empty() { Part::Other } else { classify(&line.text) };
+        let owned = self.open.iter().any(|r| r.owns(line.caller));
+        let mut taken = false;
+        let mut at = 0;
+        while let Some(report) = self.open.get_mut(at) {
+            let over = if report.owns(line.caller) || (!owned && report.borrows(line.caller)) {
+                let result = report.take(line, &part);
+                taken |= result.is_ok();
+                result != Ok(false)
+            } else {
+                report.pass_by()
+            };
+            if !over {
+                at += 1;
+                continue;
+            }
+            let report = self.open.remove(at);
+            // `Err` of an ended report, its end marker and the end of its trace are all ends of its own.
+            notices.push(Notice::Completed(report.close(Over::Itself)));
+        }
+        // A separator inside a report is its own, everything else may begin the next report's preamble.
+        if !(taken && part == Part::Separator) {
+            self.preamble(line);
+        }
+    }
+
+    fn close_where(&mut self, mut which: impl FnMut(&Report) -> bool, notices: &mut Vec<Notice>) {
+        let mut at = 0;
+        while at < self.open.len() {
+            if which(&self.open[at]) {
+                let report = self.open.remove(at);
+                notices.push(Notice::Completed(report.close(Over::Superseded)));
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn preamble(&mut self, line: &Line<'_>) {
+        let text = line.text.trim();
+        let known = self.preambles.iter_mut().find(|p| p.caller == line.caller);
+        let cut_here = text.contains("[ cut here ]");
+        let Some((lifetime, condition)) = preamble_kind(text) else {
+            if let Some(p) = known.filter(|p| p.cut_here && p.text.is_none() && !text.is_empty()) {
+                p.text = Some(text.chars().take(200).collect());
+            }
+            return;
+        };
+        match known {
+            Some(p) if cut_here => {
+                p.expires = p.expires.max(line.number + lifetime);
+                p.cut_here = true;
+            }
+            // `raw:`, `flags:` and a page's head all follow one `page:` line.
+            Some(p) if p.condition.is_none() && condition.is_none() && p.expires > line.number + lifetime => {}
+            known => {
+                let fresh = Preamble {
+                    caller: line.caller,
+                    first_line: line.number,
+                    first_byte: line.first_byte,
+                    expires: line.number + lifetime,
+                    condition,
+                    text: None,
+                    cut_here,
+                };
+                match known {
+                    Some(p) => *p = fresh,
+                    None => {
+                        if self.preambles.len() >= MAX_PREAMBLES {
+                            self.preambles.remove(0);
+                        }
+                        self.preambles.push(fresh);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// For how many lines what begins here may precede a report's head, and what it says about the condition.
+fn preamble_kind(text: &str) -> Option<(u64, Option<&'static str>)> {
+    if text.contains("[ cut here ]") {
+        return Some((40, None));
+    }
+    // dump_page(), with page_owner's traces before the head.
+    if text.starts_with("page:") && text.contains("refcount:") {
+        return Some((120, None));
+    }
+    if text.starts_with("vma ") && text.contains(" start ") {
+        return Some((40, Some("VMA")));
+    }
+    if text.starts_with("mm ") && (text.contains(" mmap ") || text.contains(" task_size ")) {
+        return Some((60, Some("MM")));
+    }
+    // Lockdep and the sanitizers begin with a line of `=` directly above their head.
+    (text.len() >= 20 && text.bytes().all(|b| b == b'=')).then_some((2, None))
+}
+
+/// Whether a line's text is its bytes: no escape sequence or control character can hide a trigger in it.
+fn is_plain(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    bytes.iter().fold(true, |plain, &b| plain & (b >= 0x20 || b == b'\t'))
+}

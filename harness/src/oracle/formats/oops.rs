@@ -1,0 +1,149 @@
+//! Oopses: the heads of x86's exceptions, then other architectures'. `show_regs()`, the trace and the end marker follow them all.
+
+use super::{End, Format};
+use crate::oracle::finding::{Class, Severity};
+
+const ROW: Format =
+    Format { class: Class::Oops, severity: Severity::Fatal, end: End::MarkerThenRegisters, ..Format::DEFAULT };
+
+/// Other names under which one wild access shows, depending on the address and on who looked first.
+const ACCESS: &[&str] = &["bad-access in {guilty}", "bad-access in {outer}"];
+
+/// Rows.
+pub(super) const FORMATS: &[Format] = &[
+    Format {
+        head: &["kernel BUG at {location:w}!", "Kernel BUG at {function:s}+", "kernel BUG at {location:w}"],
+        unless: &["[verbose debug info unavailable] "],
+        class: Class::KernelBug,
+        title: "kernel BUG in {guilty}",
+        alts: &["kernel BUG in {outer}"],
+        signature: "{guilty}[|{condition}]",
+        absorbs: &[Class::InvalidOpcode, Class::Oops],
+        ..ROW
+    },
+    Format {
+        head: &[
+            "BUG: kernel NULL pointer dereference, address:",
+            "BUG: unable to handle kernel NULL pointer dereference",
+            "Unable to handle kernel NULL pointer dereference",
+        ],
+        class: Class::NullDereference,
+        title: "BUG: unable to handle kernel NULL pointer dereference in {guilty}",
+        alts: ACCESS,
+        absorbs: &[Class::Oops],
+        ..ROW
+    },
+    Format {
+        head: &[
+            "BUG: unable to handle page fault for address:",
+            "BUG: unable to handle kernel paging request",
+            "Unable to handle kernel paging request",
+            "Unable to handle kernel access",
+            "Unable to handle kernel execute",
+            "Unable to handle kernel read",
+            "Unable to handle kernel write",
+            "Unable to handle kernel {_:w} at virtual address",
+            "Unable to handle kernel pointer dereference",
+        ],
+        class: Class::PageFault,
+        title: "BUG: unable to handle kernel paging request in {guilty}",
+        alts: ACCESS,
+        absorbs: &[Class::Oops],
+        ..ROW
+    },
+    Format {
+        head: &[
+            "BUG: stack guard page was hit at",
+            "kernel stack overflow (page fault): ",
+            "Insufficient stack space to handle exception!",
+            "BUG: TASK stack guard page was hit at",
+            "BUG: IRQ stack guard page was hit at",
+        ],
+        class: Class::StackOverflow,
+        title: "BUG: stack guard page was hit in {guilty}",
+        alts: &["stack-overflow in {guilty}"],
+        absorbs: &[Class::Oops, Class::DoubleFault, Class::StackOverflow],
+        ..ROW
+    },
+    Format {
+        head: &["PANIC: double fault", "double fault: {_:x} [#"],
+        class: Class::DoubleFault,
+        title: "PANIC: double fault in {guilty}",
+        alts: &["stack-overflow in {guilty}"],
+        absorbs: &[Class::Oops, Class::DoubleFault],
+        ..ROW
+    },
+    Format {
+        head: &[
+            "general protection fault: {_:x} [#",
+            "general protection fault, ",
+            "general protection fault: ",
+            "general protection fault maybe",
+        ],
+        // A process that faults in user space: `traps: foo[123] general protection fault ip:...`.
+        unless: &[" ip:"],
+        class: Class::GeneralProtection,
+        title: "general protection fault in {guilty}",
+        alts: &["bad-access in {guilty}", "general protection fault in {outer}"],
+        ..ROW
+    },
+    Format {
+        head: &["invalid opcode: {_:x} [#"],
+        class: Class::InvalidOpcode,
+        title: "invalid opcode in {guilty}",
+        ..ROW
+    },
+    Format {
+        head: &["divide error: {_:x} [#", "divide_error: {_:x} [#"],
+        class: Class::DivideError,
+        title: "divide error in {guilty}",
+        ..ROW
+    },
+    Format {
+        head: &[
+            "stack segment: {_:x} [#",
+            "int3: {_:x} [#",
+            "debug: {_:x} [#",
+            "alignment check: {_:x} [#",
+            "segment not present: {_:x} [#",
+            "bounds: {_:x} [#",
+            "coprocessor segment overrun: {_:x} [#",
+            "invalid TSS: {_:x} [#",
+            "control protection: {_:x} [#",
+            "control-protection exception:",
+        ],
+        title: "BUG: kernel trap in {guilty}",
+        ..ROW
+    },
+    Format {
+        head: &["Unhandled fault: {kind} (", "Unhandled fault: {kind}"],
+        title: "Unhandled fault in {guilty}",
+        alts: ACCESS,
+        absorbs: &[Class::Oops],
+        ..ROW
+    },
+    Format {
+        head: &["Alignment trap: not handling instruction"],
+        title: "Alignment trap in {guilty}",
+        absorbs: &[Class::Oops, Class::PageFault, Class::NullDereference],
+        ..ROW
+    },
+    Format {
+        head: &["Internal error: {kind}: {_:x} [#", "Internal error: {kind} [#"],
+        title: "Internal error in {guilty}",
+        signature: "{kind}|{guilty}",
+        ..ROW
+    },
+    Format {
+        head: &["Bad mode in {kind} handler detected"],
+        title: "Bad mode in {guilty}",
+        absorbs: &[Class::Oops],
+        ..ROW
+    },
+    Format {
+        // riscv's `Oops [#1]`, s390's `Oops: 0004 ilc:3 [#1]`, powerpc's `Oops: Kernel access of bad area`, x86's bare one.
+        head: &["Oops: {kind}, sig: {_:d} [#", "Oops: {_:x} [#", "Oops: {_:x} ilc:", "^Oops [#", "Oops: {kind} [#"],
+        title: "Oops in {guilty}",
+        ..ROW
+    },
+];

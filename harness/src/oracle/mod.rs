@@ -1,0 +1,98 @@
+//! The oracle: reads a kernel's console as bytes and says what failed.
+//!
+//! Pure and streaming: bytes go in ([`Oracle::feed`]), notices come out, memory stays bounded whatever the guest prints, and the
+//! result does not depend on how the bytes were cut. A report is announced at its first line ([`Notice::Opened`]) and handed out
+//! whole when it is over ([`Notice::Completed`]): at its end marker, at the next report, or when the caller says that the console
+//! has been silent ([`Oracle::quiet`]).
+//!
+//! | file | job |
+//! |---|---|
+//! | `line` | cuts the stream to lines and strips what printk and terminals put around their text |
+//! | `formats` | what the oracle knows: a table of formats, **the place to add one** |
+//! | `pattern` | the language of that table |
+//! | `trigger` | finds the few lines of a log that may begin a report |
+//! | `body`, `frames` | registers, contexts, traces: what all reports have in common |
+//! | `plumbing` | which functions are never guilty |
+//! | `naming` | what must not get into titles and signatures |
+//! | `report` | one report, from its head to its finding |
+//! | `assemble` | which line belongs to which report, what is a consequence of what |
+//! | `finding` | the result's types |
+
+mod assemble;
+mod body;
+mod finding;
+mod formats;
+mod frames;
+mod line;
+mod naming;
+mod pattern;
+mod plumbing;
+mod report;
+mod trigger;
+
+#[cfg(test)]
+mod tests;
+
+pub use finding::{Class, Finding, Frame, Notice, Severity};
+
+use assemble::Engine;
+use line::Splitter;
+use report::Over;
+
+/// Reads one console.
+#[derive(Debug)]
+pub struct Oracle {
+    splitter: Splitter,
+    engine: Engine,
+}
+
+impl Default for Oracle {
+    fn default() -> Self {
+        Oracle::new()
+    }
+}
+
+impl Oracle {
+    /// An oracle at the beginning of a console.
+    pub fn new() -> Oracle {
+        Oracle { splitter: Splitter::default(), engine: Engine::new() }
+    }
+
+    /// The next bytes of the console, cut anywhere.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        let engine = &mut self.engine;
+        self.splitter.feed(bytes, |line| engine.line(&line, &mut notices));
+        notices
+    }
+
+    /// The console has been silent for so long that an open report is as complete as it will be. Reading may go on.
+    pub fn quiet(&mut self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        self.engine.close_all(Over::Superseded, &mut notices);
+        notices
+    }
+
+    /// The console is over: reads its unterminated last line and closes open reports, as corrupted where they had not ended.
+    /// Call [`Oracle::quiet`] before, where the log is known to be whole.
+    pub fn finish(&mut self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        let engine = &mut self.engine;
+        self.splitter.finish(|line| engine.line(&line, &mut notices));
+        engine.close_all(Over::LogEnd, &mut notices);
+        notices
+    }
+
+    /// Reports left out of the current boot because it had more than 256.
+    pub fn suppressed(&self) -> u64 {
+        self.engine.suppressed()
+    }
+}
+
+/// All findings of a whole log.
+pub fn scan(log: &[u8]) -> Vec<Finding> {
+    let mut oracle = Oracle::new();
+    let mut notices = oracle.feed(log);
+    notices.extend(oracle.finish());
+    notices.into_iter().filter_map(|n| if let Notice::Completed(finding) = n { Some(*finding) } else { None }).collect()
+}

@@ -1,0 +1,406 @@
+//! One report while it is being read, and how it becomes a finding.
+
+use super::body::{Context, Part, Side};
+use super::finding::{Class, Finding, Frame};
+use super::formats::{End, Guilt, Row};
+use super::frames::Ip;
+use super::line::{Caller, Line};
+use super::naming::{cut, normalize, Names};
+use super::pattern::{render, render_optional, Captures, Field, FIELDS};
+use super::plumbing::{base_name, Plumbing};
+
+/// Lines of one report; what follows is not part of it. The longest that we know, lockdep's, have about 300.
+const MAX_LINES: u32 = 400;
+/// Bytes of one report.
+const MAX_BYTES: usize = 64 << 10;
+/// Entries kept of the main trace.
+const MAX_FRAMES: usize = 128;
+/// Entries kept of the owner's trace.
+const MAX_OWNER_FRAMES: usize = 24;
+/// Lines that are not the trace's, after which it is over: without caller ids, other CPUs' lines stand between its entries.
+const MAX_TAIL: u32 = 4;
+/// Lines of others, after which a report whose own lines stopped is over.
+const MAX_FOREIGN: u32 = 200;
+/// Bytes kept of a captured text.
+const MAX_FIELD: usize = 256;
+
+/// Where in a report its reader is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    /// Before the main trace.
+    Head,
+    /// In the main trace.
+    Main,
+    /// In a trace of someone else.
+    Side(Side),
+    /// Behind the main trace.
+    After,
+    /// Behind the end marker; only registers may follow.
+    Ended,
+}
+
+/// Why a report is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// It ended as its format ends.
+    Itself,
+    /// Another one began, or nothing came any more.
+    Superseded,
+    /// The log ended.
+    LogEnd,
+    /// The machine rebooted.
+    Reboot,
+}
+
+/// A report being read.
+#[derive(Debug)]
+pub(super) struct Report {
+    row: &'static Row,
+    caller: Option<Caller>,
+    fields: [Option<String>; FIELDS],
+    context: Context,
+    section: Section,
+    frames: Vec<Frame>,
+    owner: Vec<Frame>,
+    primary: bool,
+    first_line: u64,
+    first_byte: u64,
+    last_line: u64,
+    end_byte: u64,
+    lines: u32,
+    bytes: usize,
+    tail: u32,
+    foreign: u32,
+    damage: Option<&'static str>,
+}
+
+impl Report {
+    /// Opens a report at its head.
+    pub fn open(row: &'static Row, captures: Captures<'_>, line: &Line<'_>, primary: bool) -> Report {
+        let mut report = Report {
+            row,
+            caller: line.caller,
+            fields: Default::default(),
+            context: Context::default(),
+            section: Section::Head,
+            frames: Vec::new(),
+            owner: Vec::new(),
+            primary,
+            first_line: line.number,
+            first_byte: line.first_byte,
+            last_line: line.number,
+            end_byte: line.end_byte,
+            lines: 1,
+            bytes: line.text.len(),
+            tail: 0,
+            foreign: 0,
+            damage: (!line.terminated).then_some("the log ends inside its first line"),
+        };
+        report.keep(captures);
+        report
+    }
+
+    /// Takes on what stood before the head.
+    pub fn precede(&mut self, first_line: u64, first_byte: u64, condition: Option<String>, reason: Option<String>) {
+        (self.first_line, self.first_byte) = (first_line, first_byte);
+        for (field, value) in [(Field::Condition, condition), (Field::Reason, reason)] {
+            let slot = &mut self.fields[field as usize];
+            *slot = slot.take().or(value);
+        }
+    }
+
+    /// Whether lines of that caller are this report's own. A line without a caller among lines with one is not the kernel's.
+    pub fn owns(&self, caller: Option<Caller>) -> bool {
+        self.caller.is_none() || self.caller == caller
+    }
+
+    /// Whether a line of that caller may be printed on this report's behalf by another CPU.
+    pub fn borrows(&self, caller: Option<Caller>) -> bool {
+        self.row.format.any_caller && caller.is_some()
+    }
+
+    /// Whether the main trace is still to come.
+    fn is_young(&self) -> bool {
+        matches!(self.section, Section::Head | Section::Side(_)) && self.frames.iter().all(|f| f.ip)
+    }
+
+    /// Whether the report's trace may follow the head of a panic: with `panic_on_warn` and its kin, some kernels panic before they
+    /// print it, and the panic's trace is the only one there will be.
+    pub fn shares_trace_with_panic(&self) -> bool {
+        self.is_young() && self.row.format.class != Class::Panic
+    }
+
+    /// Whether a head of that row, by that caller, tells of the same event.
+    pub fn absorbs(&self, row: &Row, caller: Option<Caller>) -> bool {
+        self.is_young()
+            && self.row.format.absorbs.contains(&row.format.class)
+            && (self.owns(caller) || self.borrows(caller))
+    }
+
+    /// Takes in a head that [`Report::absorbs`] allowed.
+    pub fn absorb(&mut self, captures: Captures<'_>, line: &Line<'_>) {
+        self.section = Section::Head;
+        self.keep(captures);
+        self.claim(line);
+    }
+
+    /// A line of someone else. True when the report must be over by now.
+    pub fn pass_by(&mut self) -> bool {
+        self.foreign += 1;
+        self.foreign > MAX_FOREIGN
+    }
+
+    /// The report's next line. True when the report is over; `Err` when it was over before this line, which is not part of it.
+    pub fn take(&mut self, line: &Line<'_>, part: &Part) -> Result<bool, ()> {
+        if self.section == Section::Ended && !matches!(part, Part::Registers | Part::Ip(_)) {
+            return Err(());
+        }
+        self.lines += 1;
+        self.bytes += line.text.len();
+        self.foreign = 0;
+        if self.lines > MAX_LINES || self.bytes > MAX_BYTES {
+            return Err(());
+        }
+        if !line.terminated {
+            self.damage.get_or_insert("the log ends inside a line of it");
+        }
+        if self.frames.iter().all(|f| f.ip) || self.fields[Field::Reason as usize].is_none() {
+            let row = self.row;
+            if let Some(captures) = row.body.iter().find_map(|p| p.captures(&line.text)) {
+                self.keep(captures);
+                self.claim(line);
+            }
+        }
+        Ok(self.take_part(line, part))
+    }
+
+    fn take_part(&mut self, line: &Line<'_>, part: &Part) -> bool {
+        let end = self.row.format.end;
+        let traced = self.frames.iter().any(|f| !f.ip);
+        match part {
+            Part::Frame(frame) => {
+                self.claim(line);
+                self.take_frame(frame);
+            }
+            Part::TraceStart => {
+                self.claim(line);
+                self.section = match self.section {
+                    Section::Side(Side::Kthread) => Section::Side(Side::Other),
+                    _ if traced => Section::After,
+                    _ => Section::Main,
+                };
+            }
+            Part::OwnTraceAhead if !traced => {
+                self.claim(line);
+                self.section = Section::Head;
+            }
+            Part::SideTrace(side) => {
+                self.claim(line);
+                if !traced || end != End::Trace {
+                    self.section = Section::Side(*side);
+                }
+            }
+            Part::TraceEnd => {
+                self.claim(line);
+                if matches!(self.section, Section::Main) && traced {
+                    self.section = Section::After;
+                    return end == End::Trace;
+                }
+            }
+            Part::Ip(ip) => {
+                self.claim(line);
+                self.take_ip(ip);
+            }
+            Part::Context(context) => {
+                self.claim(line);
+                self.take_context(context);
+            }
+            Part::Registers | Part::TraceMark => self.claim(line),
+            Part::EndTrace => {
+                self.claim(line);
+                self.section = Section::Ended;
+                return matches!(end, End::Marker | End::Trace | End::Separator);
+            }
+            Part::EndPanic => {
+                self.claim(line);
+                return true;
+            }
+            Part::Separator if traced => {
+                self.claim(line);
+                return end == End::Separator;
+            }
+            Part::Dropped => {
+                self.damage.get_or_insert("printk messages were dropped");
+            }
+            Part::OwnTraceAhead | Part::Separator | Part::Other => {
+                if traced && self.section == Section::Main {
+                    self.tail += 1;
+                    if self.tail > MAX_TAIL {
+                        self.section = Section::After;
+                        return end == End::Trace;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn take_frame(&mut self, frame: &Frame) {
+        match self.section {
+            // KFENCE, KCSAN and KMSAN print the trace without a heading.
+            Section::Head | Section::Main => {
+                self.section = Section::Main;
+                self.tail = 0;
+                if self.frames.len() < MAX_FRAMES {
+                    self.frames.push(frame.clone());
+                }
+            }
+            Section::Side(Side::Culprit) => {
+                self.section = Section::Side(Side::Other);
+                self.fields[Field::Function as usize].get_or_insert_with(|| frame.function.clone());
+            }
+            Section::Side(Side::Owner) if self.owner.len() < MAX_OWNER_FRAMES => self.owner.push(frame.clone()),
+            _ => {}
+        }
+    }
+
+    fn take_ip(&mut self, ip: &Ip) {
+        match (ip, self.section) {
+            // Kernels before 5.0 print it twice, as `IP:` and as `RIP:`.
+            (Ip::Kernel(frame), Section::Head) if self.frames.is_empty() => self.frames.push(frame.clone()),
+            (Ip::Kernel(frame), Section::Main) if self.frames.len() < MAX_FRAMES => self.frames.push(frame.clone()),
+            (Ip::Elsewhere, Section::Main) if !self.frames.is_empty() => self.tail = 0,
+            _ => {}
+        }
+    }
+
+    fn take_context(&mut self, context: &Context) {
+        let own = &mut self.context;
+        if own.process.is_none() && own.cpu.is_none() {
+            *own = context.clone();
+        }
+    }
+
+    fn keep(&mut self, captures: Captures<'_>) {
+        for (field, text) in captures {
+            let slot = &mut self.fields[field as usize];
+            if slot.is_none() {
+                *slot = Some(cut(text, MAX_FIELD).to_owned());
+            }
+        }
+    }
+
+    fn claim(&mut self, line: &Line<'_>) {
+        (self.last_line, self.end_byte) = (line.number, line.end_byte);
+    }
+
+    fn field(&self, field: Field) -> Option<&str> {
+        self.fields[field as usize].as_deref()
+    }
+
+    /// The finding that the report amounts to.
+    pub fn close(mut self, over: Over) -> Box<Finding> {
+        let format = self.row.format;
+        let guilty = self.guilty();
+        let names = Names {
+            guilty: guilty.clone(),
+            owner: self.plumbing().first_guilty(&self.owner),
+            outer: self.outer(),
+            fields: std::array::from_fn(|i| self.fields[i].as_deref().map(normalize)),
+        };
+        let lookup = |name: &str| names.get(name);
+        let title = cut(&render(format.title, &lookup), MAX_FIELD).to_owned();
+        let mut alt_titles: Vec<String> = Vec::new();
+        for template in format.alts {
+            let Some(alt) = render_optional(template, &lookup) else { continue };
+            let alt = cut(&alt, MAX_FIELD).to_owned();
+            if alt != title && !alt_titles.contains(&alt) {
+                alt_titles.push(alt);
+            }
+        }
+        let signature = format!("{}|{}", format.class, render(format.signature, &lookup));
+        let corrupted_why = self.corruption(over).map(str::to_owned);
+        Box::new(Finding {
+            title,
+            alt_titles,
+            class: format.class,
+            severity: format.severity,
+            signature,
+            primary: self.primary,
+            corrupted: corrupted_why.is_some(),
+            corrupted_why,
+            first_line: self.first_line,
+            last_line: self.last_line,
+            first_byte: self.first_byte,
+            end_byte: self.end_byte,
+            process: self.field(Field::Process).map(str::to_owned).or(self.context.process.take()),
+            pid: self.number(Field::Pid).or(self.context.pid),
+            cpu: self.number(Field::Cpu).or(self.context.cpu),
+            condition: self.field(Field::Condition).map(str::to_owned),
+            reason: self.field(Field::Reason).map(str::to_owned),
+            location: self.field(Field::Location).map(str::to_owned),
+            taint: self.context.taint.take(),
+            guilty,
+            frames: self.frames,
+        })
+    }
+
+    fn number(&self, field: Field) -> Option<u32> {
+        self.field(field)?.parse().ok()
+    }
+
+    fn corruption(&self, over: Over) -> Option<&'static str> {
+        let format = self.row.format;
+        if self.damage.is_some() || format.end == End::Line {
+            return self.damage;
+        }
+        let ended = over == Over::Itself || self.section == Section::Ended;
+        match over {
+            // What is missing may still have been on its way: a prefix of a log must not claim to hold a whole report.
+            Over::LogEnd if self.section != Section::Ended => Some("the log ends before the report does"),
+            Over::Reboot if !ended => Some("the machine rebooted before the report's end"),
+            _ if format.guilt != Guilt::Nobody && self.frames.is_empty() && format.end != End::Panic => {
+                Some("no stack trace")
+            }
+            _ => None,
+        }
+    }
+
+    fn plumbing(&self) -> Plumbing {
+        let format = self.row.format;
+        Plumbing { reporters: format.reporters, waiting: matches!(format.guilt, Guilt::Waiter | Guilt::Interrupted) }
+    }
+
+    fn guilty(&self) -> Option<String> {
+        let plumbing = self.plumbing();
+        match self.row.format.guilt {
+            Guilt::Nobody => None,
+            Guilt::Interrupted => Plumbing { waiting: false, ..plumbing }.first_guilty(self.interrupted()),
+            Guilt::Trace | Guilt::Waiter => {
+                let named = self.field(Field::Function).map(base_name).filter(|f| !plumbing.covers(f));
+                named.map(str::to_owned).or_else(|| plumbing.first_guilty(&self.frames))
+            }
+        }
+    }
+
+    /// The part of the trace that ran when the timer interrupt found the CPU stuck.
+    fn interrupted(&self) -> &[Frame] {
+        const TIMER: [&str; 6] =
+            ["asm_sysvec_", "apic_timer_interrupt", "smp_apic_timer", "el1_irq", "el1h_64_irq", "asm_common_interrupt"];
+        let at = self.frames.iter().position(|f| f.ip).or_else(|| {
+            let timer = |f: &Frame| TIMER.iter().any(|t| f.function.starts_with(t));
+            self.frames.iter().position(timer).map(|at| at + 1)
+        });
+        &self.frames[at.unwrap_or(0)..]
+    }
+
+    /// A second candidate, for alternative titles. For what does not come back, where the task entered the kernel; for anything
+    /// else, who called a service that all the kernel uses.
+    fn outer(&self) -> Option<String> {
+        match self.row.format.guilt {
+            Guilt::Nobody => None,
+            Guilt::Interrupted | Guilt::Waiter => self.plumbing().outermost(&self.frames),
+            Guilt::Trace => self.plumbing().first_user(&self.frames),
+        }
+    }
+}
