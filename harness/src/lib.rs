@@ -1,0 +1,28 @@
+//! mmtorture's host side: plan, build, boot, watch, judge, record, bisect.
+//!
+//! Data flows one way: a [`matrix`] is [`plan`]ned into cells; [`build`] makes their kernels and [`image`] their
+//! initramfs; a [`machine`] boots them; a [`trial`] watches its console through the [`oracle`] and its events, and comes
+//! to an [`outcome`]; [`record`] keeps it. [`run`] drives all of that, and asks [`bisect`] for more trials where one
+//! failed.
+
+pub mod bisect;
+pub mod build;
+pub mod cache;
+pub mod cmd;
+pub mod error;
+pub mod files;
+pub mod hash;
+pub mod image;
+pub mod interrupt;
+pub mod machine;
+pub mod matrix;
+pub mod oracle;
+pub mod outcome;
+pub mod plan;
+pub mod process;
+pub mod progress;
+pub mod record;
+pub mod run;
+pub mod series;
+pub mod table;
+pub mod trial;

@@ -1,0 +1,376 @@
+//! The matrix: what a run is asked to do, as a YAML file.
+//!
+//! Everything is checked while it is read, so that an error carries its line: an unknown key, an unknown dimension, a
+//! setting that the dimension does not have. What a matrix names on disk (series, fragments) is checked by the plan.
+
+pub mod dimension;
+pub mod yaml;
+
+use crate::outcome::Outcome;
+use crate::series::Selection;
+use dimension::Dimension;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A matrix as read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Matrix {
+    /// The version of this format. It is 1.
+    pub mmtorture: FormatVersion,
+    /// A line or two for people.
+    #[serde(default)]
+    pub about: String,
+    /// What to build.
+    pub kernel: Kernel,
+    /// Patch series to apply, each on the bare source: folders, relative to the matrix.
+    #[serde(default)]
+    pub series: Vec<PathBuf>,
+    /// Which selections of each series' patches are built. `base` is built once, whatever the series.
+    #[serde(default = "default_variants")]
+    pub variants: Vec<Variant>,
+    /// The axes and the settings on each. What is not named keeps the dimension's default.
+    #[serde(default)]
+    pub dimensions: Dimensions,
+    /// Workloads, as `torture list` names them.
+    pub workloads: Vec<String>,
+    /// How long a workload runs, in seconds of guest time. 1 to 86400.
+    pub seconds: Seconds,
+    /// Trials of each cell, each with the next seed.
+    #[serde(default = "one")]
+    pub trials: Trials,
+    /// The first trial's seed.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// How long a guest may take to its first event, in seconds; without it, what the accelerator needs.
+    #[serde(default)]
+    pub boot_seconds: Option<Seconds>,
+    /// What this run must find. With it, the exit status says whether it did.
+    #[serde(default)]
+    pub verdicts: Vec<Verdict>,
+}
+
+/// What to build.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// Where the source comes from.
+    pub source: SourceSpec,
+    /// Kconfig fragments on top of `tinyconfig`, in this order: `NAME` is `kconfig/NAME.config` beside the matrix.
+    pub kconfig: Vec<FragmentName>,
+}
+
+/// An outcome that a variant's cells must have, for a matrix that tests the harness itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// The variant, as `plan` shows it: `base`, `delay-rmap/all`.
+    pub variant: String,
+    /// What each of its trials must come to.
+    pub outcome: Outcome,
+    /// The patch that bisection must name, without `.patch`.
+    #[serde(default)]
+    pub culprit: Option<String>,
+}
+
+fn default_variants() -> Vec<Variant> {
+    vec![Variant(Selection::Base), Variant(Selection::All)]
+}
+
+fn default_seed() -> u64 {
+    1
+}
+
+fn one() -> Trials {
+    Trials(1)
+}
+
+/// A value that is a string in YAML and checks itself. The check is the visitor's, or the error would carry the place
+/// of the map that the value stands in and not its own.
+macro_rules! parsed_from_str {
+    ($type:ty, $expected:literal) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_str<E: de::Error>(self, v: &str) -> Result<Self::Value, E> {
+                        v.parse().map_err(E::custom)
+                    }
+                }
+                d.deserialize_str(Text)
+            }
+        }
+    };
+}
+
+/// A value that is an integer in YAML with a range. Checked by the visitor, for the same reason.
+macro_rules! bounded {
+    ($(#[$doc:meta])* $name:ident, $range:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name(pub u32);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                struct Number;
+                impl Visitor<'_> for Number {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        write!(f, "a number from {} to {}", $range.start(), $range.end())
+                    }
+
+                    fn visit_u64<E: de::Error>(self, v: u64) -> Result<Self::Value, E> {
+                        match u32::try_from(v) {
+                            Ok(n) if $range.contains(&n) => Ok($name(n)),
+                            _ => Err(E::invalid_value(de::Unexpected::Unsigned(v), &self)),
+                        }
+                    }
+                }
+                d.deserialize_u64(Number)
+            }
+        }
+    };
+}
+
+bounded!(
+    /// The format's version.
+    FormatVersion, (1..=1)
+);
+bounded!(
+    /// A time in seconds.
+    Seconds, (1..=86_400)
+);
+bounded!(
+    /// A number of trials.
+    Trials, (1..=100_000)
+);
+
+/// Where a kernel's source comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceSpec {
+    /// `debian:PACKAGE`: the tarball that Debian's source package of that name installs under /usr/src.
+    Debian(String),
+}
+
+impl fmt::Display for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Debian(package) => write!(f, "debian:{package}"),
+        }
+    }
+}
+
+impl FromStr for SourceSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            // The package names a file under /usr/src, so it must not walk elsewhere.
+            Some(("debian", p)) if is_plain_name(p) => Ok(Self::Debian(p.to_owned())),
+            _ => Err(format!("kernel source '{text}', expected debian:PACKAGE, as in debian:linux-source-6.1")),
+        }
+    }
+}
+parsed_from_str!(SourceSpec, "debian:PACKAGE");
+
+/// The name of a Kconfig fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FragmentName(pub String);
+
+impl FromStr for FragmentName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if is_plain_name(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("Kconfig fragment '{text}', expected the name of a file in kconfig/, without .config"))
+    }
+}
+parsed_from_str!(FragmentName, "the name of a Kconfig fragment");
+
+/// A selection of a series' patches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant(pub Selection);
+
+impl FromStr for Variant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|e| format!("{e}"))
+    }
+}
+parsed_from_str!(Variant, "base, all, prefix:K or without:K");
+
+fn is_plain_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c))
+}
+
+/// The dimensions of a matrix with the settings asked for, in the file's order.
+#[derive(Debug, Clone, Default)]
+pub struct Dimensions(pub Vec<(&'static Dimension, Vec<String>)>);
+
+impl<'de> Deserialize<'de> for Dimensions {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_map(DimensionsVisitor)
+    }
+}
+
+struct DimensionsVisitor;
+
+impl<'de> Visitor<'de> for DimensionsVisitor {
+    type Value = Dimensions;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map from a dimension to a setting or a list of settings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Dimensions, A::Error> {
+        let mut dimensions: Vec<(&'static Dimension, Vec<String>)> = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let dimension = dimension::find(&name).map_err(de::Error::custom)?;
+            if dimensions.iter().any(|(d, _)| d.name == dimension.name) {
+                return Err(de::Error::custom(format!("dimension '{name}' is given twice")));
+            }
+            let settings = map.next_value_seed(SettingsOf(dimension))?;
+            dimensions.push((dimension, settings));
+        }
+        Ok(Dimensions(dimensions))
+    }
+}
+
+/// Reads the settings of one dimension: a scalar or a list of scalars, each checked where it stands.
+struct SettingsOf(&'static Dimension);
+
+impl SettingsOf {
+    fn check<E: de::Error>(&self, scalar: &impl ToString) -> Result<String, E> {
+        let setting = scalar.to_string();
+        self.0.effect(&setting).map(|_| setting).map_err(E::custom)
+    }
+}
+
+impl<'de> de::DeserializeSeed<'de> for SettingsOf {
+    type Value = Vec<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Vec<String>, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for SettingsOf {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a setting of '{}' or a list of them: {}", self.0.name, self.0.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<Vec<String>, E> {
+        Ok(vec![self.check(&v)?])
+    }
+
+    fn visit_u64<E: de::Error>(self, v: u64) -> Result<Vec<String>, E> {
+        Ok(vec![self.check(&v)?])
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
+        let mut settings = Vec::new();
+        while let Some(one) = seq.next_element_seed(SettingsOf(self.0))? {
+            for setting in one {
+                if settings.contains(&setting) {
+                    return Err(de::Error::custom(format!("{}: '{setting}' is given twice", self.0.name)));
+                }
+                settings.push(setting);
+            }
+        }
+        if settings.is_empty() {
+            return Err(de::Error::custom(format!("{}: no setting; expected {}", self.0.name, self.0.expected)));
+        }
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const GOOD: &str = "\
+mmtorture: 1
+kernel: {source: 'debian:linux-source-6.1', kconfig: [base]}
+dimensions:
+  thp: [always, never]
+  cpus: 2
+workloads: [anon-churn]
+seconds: 5
+";
+
+    fn parse(text: &str) -> Result<Matrix, String> {
+        yaml::parse(Path::new("m.yaml"), text).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_small_matrix_has_defaults() {
+        let matrix = parse(GOOD).unwrap();
+        assert_eq!(matrix.variants, default_variants());
+        assert_eq!(matrix.trials, Trials(1));
+        let settings: Vec<_> = matrix.dimensions.0.iter().map(|(d, s)| (d.name, s.clone())).collect();
+        assert_eq!(settings, [("thp", vec!["always".to_owned(), "never".to_owned()]), ("cpus", vec!["2".to_owned()])]);
+    }
+
+    /// Each error says where, what was found, and what was expected.
+    #[test]
+    fn errors_say_where_what_and_what_was_expected() {
+        let with = |from: &str, to: &str| parse(&GOOD.replace(from, to)).unwrap_err();
+        let all = [
+            with("seconds: 5", "secnds: 5"),
+            with("seconds: 5", "seconds: 0"),
+            with("seconds: 5", "seconds: soon"),
+            with("mmtorture: 1", "mmtorture: 2"),
+            with("thp: [always, never]", "thp: [always, sometimes]"),
+            with("thp: [always, never]", "thp: [always, always]"),
+            with("thp: [always, never]", "thq: [always, never]"),
+            with("cpus: 2", "cpus: 17"),
+            with("cpus: 2", "cpus: []"),
+            with("debian:linux-source-6.1", "git:linux"),
+            with("[base]}", "['../base']}"),
+            with("workloads: [anon-churn]", "workloads: [anon-churn"),
+        ]
+        .join("\n");
+        insta::assert_snapshot!(all, @r#"
+        m.yaml:7:1: unknown field `secnds`, expected one of `mmtorture`, `about`, `kernel`, `series`, `variants`, `dimensions`, `workloads`, `seconds`, `trials`, `seed`, `boot-seconds`, `verdicts`
+        m.yaml:7:10: seconds: invalid value: integer `0`, expected a number from 1 to 86400
+        m.yaml:7:10: seconds: invalid type: string "soon", expected a number from 1 to 86400
+        m.yaml:1:12: mmtorture: invalid value: integer `2`, expected a number from 1 to 1
+        m.yaml:4:17: dimensions.thp[1]: thp 'sometimes', expected one of always madvise never
+        m.yaml:4:8: dimensions.thp: thp: 'always' is given twice
+        m.yaml:4:3: dimensions: unknown dimension 'thq', expected one of thp, thp-defrag, shmem-huge, swappiness, cpus, memory, swap
+        m.yaml:5:9: dimensions.cpus: cpus '17', expected a number from 1 to 16
+        m.yaml:5:9: dimensions.cpus: cpus: no setting; expected a number from 1 to 16
+        m.yaml:2:18: kernel.source: kernel source 'git:linux', expected debian:PACKAGE, as in debian:linux-source-6.1
+        m.yaml:2:55: kernel.kconfig[0]: Kconfig fragment '../base', expected the name of a file in kconfig/, without .config
+        m.yaml:7:8: did not find expected ',' or ']', while parsing a flow sequence at line 6 column 12
+        "#);
+    }
+
+    #[test]
+    fn a_yaml_bomb_is_an_error() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for i in 1..12 {
+            let refs = vec![format!("*a{}", i - 1); 10].join(", ");
+            bomb.push_str(&format!("a{i}: &a{i} [{refs}]\n"));
+        }
+        assert!(parse(&bomb).is_err());
+    }
+}
