@@ -1,0 +1,269 @@
+//! Runs on disk. `results/README.md` documents the layout.
+
+use crate::bisect::{Conclusion, Tally};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::plan::{Cell, Plan};
+use crate::trial::{Trial, TRIAL};
+use anyhow::Context;
+use jiff::{SpanRound, Timestamp, Unit};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The version of the layout.
+pub const LAYOUT: u32 = 1;
+
+const RUN: &str = "run.json";
+const PLAN: &str = "plan.json";
+const MATRIX: &str = "matrix.yaml";
+const CELLS: &str = "cells";
+const BISECT: &str = "bisect";
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It began. A run that was killed stays so.
+    Running,
+    /// It came to its end.
+    Done,
+    /// A signal ended it.
+    Interrupted,
+    /// The host failed.
+    Failed,
+}
+
+/// What is known of a run as a whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Header {
+    /// [`LAYOUT`].
+    pub layout: u32,
+    /// The folder's name.
+    pub id: String,
+    /// The matrix's name.
+    pub matrix: String,
+    /// mmtorture's version.
+    pub version: String,
+    /// The command line.
+    pub command: Vec<String>,
+    /// The machine, and why that one.
+    pub machine: String,
+    /// How far it is.
+    pub state: State,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Trials planned, bisections' own not counted.
+    pub planned: usize,
+    /// The exit status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<u8>,
+    /// Why it failed, or which verdicts it did not reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+impl Header {
+    /// How long it took, for people.
+    pub fn took(&self) -> Option<String> {
+        let span = self.ended?.since(self.started).ok()?;
+        let round = SpanRound::new().largest(Unit::Hour).smallest(Unit::Second);
+        span.round(round).ok().map(|s| format!("{s:#}"))
+    }
+}
+
+/// A bisection's result.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bisection {
+    /// The cell that failed.
+    pub cell: String,
+    /// The finding's title.
+    pub title: String,
+    /// Its signature: nothing else counted as a failure.
+    pub signature: String,
+    /// The series.
+    pub series: String,
+    /// Its patches' names, in order.
+    pub patches: Vec<String>,
+    /// What was seen, by number of patches applied.
+    pub tallies: Vec<Tally>,
+    /// The result.
+    #[serde(flatten)]
+    pub conclusion: Conclusion,
+    /// The culprit's name, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub culprit: Option<String>,
+    /// The culprit's subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
+/// A run's folder.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Where it is.
+    pub dir: PathBuf,
+}
+
+impl Run {
+    /// Makes the folder of a new run of `plan` in `results`.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create(results: &Path, plan: &Plan, mut header: Header) -> Result<Self> {
+        files::create_dir(results)?;
+        // Two runs in one second get two folders: mkdir tells.
+        let stem = format!("{}-{}", header.started.strftime("%Y%m%dT%H%M%SZ"), plan.name);
+        let dir = (1..1000)
+            .map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") })
+            .map(|name| results.join(name))
+            .find_map(|dir| match std::fs::create_dir(&dir) {
+                Ok(()) => Some(Ok(dir)),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => None,
+                Err(e) => Some(Err(e)),
+            })
+            .context("a thousand runs in one second")?
+            .with_context(|| format!("cannot create a folder in {}", results.display()))?;
+        header.id = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let run = Self { dir };
+        files::write(&run.dir.join(MATRIX), plan.text.as_bytes())?;
+        files::write_json(&run.dir.join(PLAN), &plan.cells)?;
+        run.write_header(&header)?;
+        Ok(run)
+    }
+
+    /// The run called `id` (or a path to its folder, or `latest`) in `results`.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub fn open(results: &Path, id: &str) -> Result<Self> {
+        let path = Path::new(id);
+        let mut dir = results.join(id);
+        if id == "latest" {
+            let all = list(results)?;
+            let Some((run, _)) = all.last() else {
+                return Err(Error::request(format!("there are no runs in {}", results.display())));
+            };
+            return Ok(run.clone());
+        }
+        if path.join(RUN).is_file() {
+            dir = path.to_owned();
+        }
+        if !dir.join(RUN).is_file() {
+            return Err(Error::request(format!("no run '{id}' in {}; `mmtorture runs` lists them", results.display())));
+        }
+        Ok(Self { dir })
+    }
+
+    /// What is known of it.
+    ///
+    /// # Errors
+    /// The file is damaged, or of a layout that this version does not know.
+    pub fn header(&self) -> Result<Header> {
+        let header: Header = files::read_json(&self.dir.join(RUN))?;
+        if header.layout != LAYOUT {
+            let path = self.dir.join(RUN);
+            return Err(Error::host(format!("{}: layout {}, expected {LAYOUT}", path.display(), header.layout)));
+        }
+        Ok(header)
+    }
+
+    /// Writes what is known of it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_header(&self, header: &Header) -> Result<()> {
+        Ok(files::write_json(&self.dir.join(RUN), header)?)
+    }
+
+    /// The cells that were planned.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn cells(&self) -> Result<Vec<Cell>> {
+        Ok(files::read_json(&self.dir.join(PLAN))?)
+    }
+
+    /// The folder of a trial, or of a bisection's trial of the cell.
+    pub fn trial_dir(&self, cell: &str, seed: u64) -> PathBuf {
+        self.cell_dir(cell).join(format!("seed-{seed}"))
+    }
+
+    /// The folder of a cell.
+    pub fn cell_dir(&self, cell: &str) -> PathBuf {
+        self.dir.join(CELLS).join(cell)
+    }
+
+    /// Writes a bisection's result.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_bisection(&self, bisection: &Bisection) -> Result<()> {
+        let folder = self.dir.join(BISECT);
+        files::create_dir(&folder)?;
+        Ok(files::write_json(&folder.join(format!("{}.json", bisection.cell)), bisection)?)
+    }
+
+    /// The bisections, by cell.
+    ///
+    /// # Errors
+    /// A file is damaged.
+    pub fn bisections(&self) -> Result<Vec<Bisection>> {
+        let paths = sorted(&self.dir.join(BISECT))?;
+        paths.iter().map(|path| Ok(files::read_json(path)?)).collect()
+    }
+
+    /// The trials that came to an outcome, by cell and seed, with their folders.
+    ///
+    /// # Errors
+    /// A file is damaged.
+    pub fn trials(&self) -> Result<Vec<(PathBuf, Trial)>> {
+        let mut trials = Vec::new();
+        for cell in sorted(&self.dir.join(CELLS))? {
+            for dir in sorted(&cell)? {
+                // A folder without it is a trial that was under way when the run was ended.
+                let path = dir.join(TRIAL);
+                if path.is_file() {
+                    trials.push((dir, files::read_json(&path)?));
+                }
+            }
+        }
+        trials.sort_by(|(_, a): &(PathBuf, Trial), (_, b)| (&a.cell, a.seed).cmp(&(&b.cell, b.seed)));
+        Ok(trials)
+    }
+}
+
+/// All runs in `results`, oldest first. Folders that are no runs are passed over.
+///
+/// # Errors
+/// `results` cannot be read.
+pub fn list(results: &Path) -> Result<Vec<(Run, Header)>> {
+    let mut runs = Vec::new();
+    for dir in sorted(results)? {
+        let run = Run { dir };
+        if run.dir.join(RUN).is_file() {
+            match run.header() {
+                Ok(header) => runs.push((run, header)),
+                Err(e) => tracing::warn!("{e}"),
+            }
+        }
+    }
+    runs.sort_by(|(_, a), (_, b)| (a.started, &a.id).cmp(&(b.started, &b.id)));
+    Ok(runs)
+}
+
+/// The entries of a folder, by name; none if it is missing.
+fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::host(format!("cannot read {}: {e}", dir.display()))),
+    };
+    let mut paths: Vec<_> = entries
+        .map(|entry| Ok(entry.with_context(|| format!("cannot read {}", dir.display()))?.path()))
+        .collect::<Result<_>>()?;
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,204 @@
+//! A run in words: what a person reads at its end, and again from `show`.
+
+use crate::bisect::Conclusion;
+use crate::oracle::Finding;
+use crate::outcome::Outcome;
+use crate::plan::Cell;
+use crate::record::{Bisection, Header, State};
+use crate::table::table;
+use crate::trial::Trial;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// A trial in a line.
+pub fn one_line(trial: &Trial) -> String {
+    let after = match trial.seen.times.to_finding() {
+        Some(time) if trial.outcome == Outcome::Fail => format!(" after {:.1} s of torture", time.as_secs_f64()),
+        _ => String::new(),
+    };
+    format!("{}{after}: {}", trial.outcome.name().to_uppercase(), trial.why)
+}
+
+/// The table of trials.
+pub fn trials_table(trials: &[&Trial], cells: &[Cell]) -> String {
+    // Only what differs between the cells is worth a column.
+    let mut varying: Vec<&String> = Vec::new();
+    for name in cells.iter().flat_map(|c| c.settings.keys()) {
+        let mut values = cells.iter().map(|c| c.settings.get(name));
+        let first = values.next();
+        if !varying.contains(&name) && values.any(|v| Some(v) != first) {
+            varying.push(name);
+        }
+    }
+    let by_id: BTreeMap<&str, &Cell> = cells.iter().map(|c| (c.id.as_str(), c)).collect();
+    let mut head = vec!["VARIANT", "WORKLOAD"];
+    head.extend(varying.iter().map(|n| n.as_str()));
+    head.extend(["SEED", "OUTCOME", "TORTURE", "WHAT"]);
+    let rows: Vec<Vec<String>> = trials
+        .iter()
+        .map(|trial| {
+            let cell = by_id.get(trial.cell.as_str());
+            let mut row = vec![trial.variant.clone(), cell.map_or_else(String::new, |c| c.workload.clone())];
+            for name in &varying {
+                row.push(cell.and_then(|c| c.settings.get(*name)).cloned().unwrap_or_default());
+            }
+            let seconds =
+                if trial.seen.times.torture_ms.is_some() { format!("{:.1} s", trial.exposure()) } else { "-".into() };
+            row.extend([trial.seed.to_string(), trial.outcome.to_string(), seconds, trial.why.clone()]);
+            row
+        })
+        .collect();
+    table(&head, &rows)
+}
+
+/// Findings grouped by signature: title, how often, on what.
+pub fn findings(trials: &[&Trial]) -> String {
+    let mut groups: BTreeMap<&str, (&Finding, BTreeMap<&str, usize>)> = BTreeMap::new();
+    for trial in trials {
+        if let Some(finding) = trial.finding() {
+            let group = groups.entry(&finding.signature).or_insert((finding, BTreeMap::new()));
+            *group.1.entry(&trial.variant).or_default() += 1;
+        }
+    }
+    let mut text = String::new();
+    for (finding, on) in groups.values() {
+        let on: Vec<_> =
+            on.iter().map(|(v, n)| if *n == 1 { (*v).to_owned() } else { format!("{v} ({n} times)") }).collect();
+        let _ = writeln!(text, "finding: {}", finding.title);
+        for detail in [&finding.condition, &finding.reason].into_iter().flatten() {
+            let _ = writeln!(text, "         {detail}");
+        }
+        if let Some(location) = &finding.location {
+            let _ = writeln!(text, "         at {location}");
+        }
+        let _ = writeln!(text, "         on {}", on.join(", "));
+    }
+    text
+}
+
+/// How long things took, by variant, where there are trials enough for a median.
+pub fn times(trials: &[&Trial]) -> String {
+    const ENOUGH: usize = 3;
+    let mut by_variant: BTreeMap<&str, Vec<&Trial>> = BTreeMap::new();
+    for trial in trials {
+        by_variant.entry(&trial.variant).or_default().push(trial);
+    }
+    let mut text = String::new();
+    for (variant, trials) in by_variant {
+        let hello = trials.iter().filter_map(|t| t.seen.times.hello_ms).map(|ms| ms as f64 / 1000.0).collect();
+        let found = trials.iter().filter_map(|t| t.seen.times.to_finding()).map(|d| d.as_secs_f64()).collect();
+        for (what, mut seconds) in [("first event", hello), ("torture to finding", found)] {
+            let seconds: &mut Vec<f64> = &mut seconds;
+            if seconds.len() >= ENOUGH {
+                seconds.sort_by(f64::total_cmp);
+                let (least, most) = (seconds[0], seconds[seconds.len() - 1]);
+                let n = seconds.len();
+                let _ = writeln!(
+                    text,
+                    "time: {variant}: {what}: median {:.2} s of {n} ({least:.2} to {most:.2})",
+                    median(seconds)
+                );
+            }
+        }
+    }
+    text
+}
+
+/// Of a sorted, non-empty list.
+fn median(sorted: &[f64]) -> f64 {
+    let half = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        sorted[half]
+    } else {
+        f64::midpoint(sorted[half - 1], sorted[half])
+    }
+}
+
+/// A bisection's result.
+pub fn bisection(b: &Bisection) -> String {
+    let mut text = String::new();
+    let subject = b.subject.as_deref().unwrap_or_default();
+    let _ = match &b.conclusion {
+        Conclusion::Culprit { patch, confidence } => {
+            let name = b.culprit.as_deref().unwrap_or_default();
+            // Rounded down: 99.97 % is not 100 %.
+            let percent = (confidence * 1000.0).floor() / 10.0;
+            writeln!(
+                text,
+                "culprit: {}/{name} (patch {patch} of {}), confidence {percent:.1} %\n         {subject}",
+                b.series,
+                b.patches.len()
+            )
+        }
+        Conclusion::PreExisting => writeln!(text, "bisection: pre-existing: the source fails without {} too", b.series),
+        Conclusion::Unclear { first, last } => {
+            let names: Vec<_> = (*first..=*last).filter_map(|i| b.patches.get(i - 1)).map(String::as_str).collect();
+            writeln!(text, "bisection: not decided between {}", names.join(", "))
+        }
+        Conclusion::NotReproduced => writeln!(text, "bisection: {} did not fail this way again", b.series),
+    };
+    for (k, tally) in b.tallies.iter().enumerate().filter(|(_, t)| t.hits + t.clean + t.other > 0) {
+        let name = if k == 0 { "base".to_owned() } else { format!("prefix:{k}") };
+        let _ = write!(text, "         {name:<9} ");
+        let mut parts = Vec::new();
+        if tally.hits > 0 {
+            parts.push(format!("failed {} times in {:.1} s", tally.hits, tally.hit_seconds));
+        }
+        if tally.clean > 0 {
+            parts.push(format!("clean for {:.1} s", tally.clean_seconds));
+        }
+        if tally.other > 0 {
+            parts.push(format!("{} of no use", tally.other));
+        }
+        let _ = writeln!(text, "{}", parts.join(", "));
+    }
+    text
+}
+
+/// The whole run.
+pub fn run(header: &Header, cells: &[Cell], trials: &[&Trial], bisections: &[Bisection], place: &str) -> String {
+    let mut text = trials_table(trials, cells);
+    let all = findings(trials);
+    if !all.is_empty() {
+        let _ = write!(text, "\n{all}");
+    }
+    for b in bisections {
+        let _ = write!(text, "\n{}", bisection(b));
+    }
+    let times = times(trials);
+    if !times.is_empty() {
+        let _ = write!(text, "\n{times}");
+    }
+    let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
+    for trial in trials {
+        *counts.entry(trial.outcome).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.iter().map(|(o, n)| format!("{n} {o}")).collect();
+    let state = match header.state {
+        State::Done => String::new(),
+        State::Running => "; not finished".to_owned(),
+        State::Interrupted => "; interrupted".to_owned(),
+        State::Failed => "; ended by an error".to_owned(),
+    };
+    let took = header.took().map_or_else(String::new, |t| format!(" in {t}"));
+    let missing = header.planned.saturating_sub(trials.len());
+    let missing = if missing > 0 { format!(", {missing} of {} not run", header.planned) } else { String::new() };
+    let _ = writeln!(text, "\n{}: {}{missing}{took}{state}", header.matrix, counts.join(", "));
+    for problem in &header.problems {
+        let _ =
+            writeln!(text, "{}: {problem}", if header.state == State::Done { "NOT AS EXPECTED" } else { "problem" });
+    }
+    let _ = writeln!(text, "machine: {}\nresults: {place}", header.machine);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_the_middle() {
+        assert_eq!(median(&[1.0, 2.0, 9.0]), 2.0);
+        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), 3.0);
+    }
+}
