@@ -1,0 +1,125 @@
+//! The command line. Each command is a file; what it prints on stdout is its result, the rest goes to stderr.
+
+mod build;
+mod doctor;
+mod plan;
+mod run;
+mod runs;
+mod scan;
+mod show;
+
+use crate::error::{Error, Result};
+use crate::image::Programs;
+use crate::plan::Plan;
+use crate::process;
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Boots kernels with a patch series applied or removed, tortures their memory management across a matrix of
+/// huge-page configurations, reads the console like their maintainers do, and names the patch that broke them.
+#[derive(Debug, Parser)]
+#[command(name = "mmtorture", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit status: 0 all passed (or all verdicts of the matrix reached); 1 findings; 2 the request is \
+wrong; 3 the host or a build failed; 130 interrupted."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// What this host can do, what is missing, how to get it
+    Doctor(doctor::Args),
+    /// The cells of a matrix
+    Plan(plan::Args),
+    /// Build a matrix's kernels
+    Build(build::Args),
+    /// Run a matrix: build, boot, torture, judge, record, bisect
+    Run(run::Args),
+    /// The findings in any console log
+    Scan(scan::Args),
+    /// The runs there are
+    Runs(runs::Args),
+    /// A run, or one of its cells
+    Show(show::Args),
+}
+
+/// Runs what the command line asks for; yields the exit status.
+///
+/// # Errors
+/// See [`Error`].
+pub fn dispatch(cli: &Cli) -> Result<u8> {
+    match &cli.command {
+        Subcommands::Doctor(args) => doctor::run(args),
+        Subcommands::Plan(args) => plan::run(args),
+        Subcommands::Build(args) => build::run(args),
+        Subcommands::Run(args) => run::run(args),
+        Subcommands::Scan(args) => scan::run(args),
+        Subcommands::Runs(args) => runs::run(args),
+        Subcommands::Show(args) => show::run(args),
+    }
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Where runs are.
+#[derive(Debug, clap::Args)]
+struct ResultsArg {
+    /// The folder that runs land in
+    #[arg(long = "results", value_name = "DIR", env = "MMTORTURE_RESULTS", default_value = "results")]
+    dir: PathBuf,
+}
+
+/// A workload, as `torture list --format json` tells it.
+#[derive(Debug, serde::Deserialize)]
+struct Workload {
+    name: String,
+}
+
+/// Reads a matrix and all that it names.
+fn read_plan(matrix: &Path, programs: &Programs) -> Result<Plan> {
+    let mut list = Command::new(programs.torture());
+    list.args(["list", "--format", "json"]);
+    let workloads: Vec<Workload> =
+        serde_json::from_str(&process::output(list)?).context("`torture list` is of another version")?;
+    let names: Vec<_> = workloads.into_iter().map(|w| w.name).collect();
+    Plan::read(matrix, &names)
+}
+
+/// Writes a result to stdout.
+fn print(text: &str) -> Result<()> {
+    Ok(std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write to standard output")?)
+}
+
+fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).context("cannot make JSON of it")?;
+    print(&format!("{text}\n"))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A number of parallel jobs from the command line.
+fn positive(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|&n| (1..=4096).contains(&n)).ok_or_else(|| "expected a number from 1 to 4096".to_owned())
+}
+
+/// A wrong request about a name: says which there are.
+fn unknown(what: &str, name: &str, known: &[String]) -> Error {
+    Error::request(format!("no {what} '{name}', expected one of {}", known.join(", ")))
+}

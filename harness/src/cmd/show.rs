@@ -1,0 +1,118 @@
+//! `mmtorture show`.
+
+use super::{print, print_json, Format, ResultsArg};
+use crate::error::{Error, Result};
+use crate::oracle::Finding;
+use crate::record::Run;
+use crate::run::summary;
+use crate::trial::{Trial, CONSOLE, EVENTS};
+use anyhow::Context;
+use std::fmt::Write;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// The most that is shown of one report, in bytes.
+const MAX_REPORT: u64 = 64 << 10;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// RUN or RUN/CELL, as `runs` and `plan` show them; `latest` is the newest run, and the beginning of a cell's id will do
+    what: String,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    results: ResultsArg,
+}
+
+pub(super) fn run(args: &Args) -> Result<u8> {
+    // A run may be given as a path, so the cell is what stands after the last slash, unless all of it is a run.
+    let (run, cell) = match Run::open(&args.results.dir, args.what.trim_end_matches('/')) {
+        Ok(run) => (run, None),
+        Err(e) => match args.what.rsplit_once('/') {
+            Some((run, cell)) => (Run::open(&args.results.dir, run)?, Some(cell)),
+            None => return Err(e),
+        },
+    };
+    let trials = run.trials()?;
+    match cell {
+        None => show_run(&run, &trials, args.format)?,
+        Some(cell) => show_cell(&run, &trials, cell, args.format)?,
+    }
+    Ok(0)
+}
+
+fn show_run(run: &Run, trials: &[(PathBuf, Trial)], format: Format) -> Result<()> {
+    let (header, cells, bisections) = (run.header()?, run.cells()?, run.bisections()?);
+    // Bisections' own trials are in their cells' folders, and summed up in the bisection.
+    let planned: Vec<_> = trials.iter().map(|(_, t)| t).filter(|t| cells.iter().any(|c| c.id == t.cell)).collect();
+    if format == Format::Json {
+        return print_json(&serde_json::json!({ "run": header, "trials": planned, "bisections": bisections }));
+    }
+    print(&summary::run(&header, &cells, &planned, &bisections, &run.dir.display().to_string()))
+}
+
+fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format) -> Result<()> {
+    let chosen: Vec<_> = trials.iter().filter(|(_, t)| t.cell.starts_with(cell)).collect();
+    let mut ids: Vec<_> = chosen.iter().map(|(_, t)| t.cell.as_str()).collect();
+    ids.dedup();
+    match ids.as_slice() {
+        [] => {
+            return Err(Error::request(format!("no trial of a cell '{cell}' in {}", run.dir.display())));
+        }
+        [_] => {}
+        many if many.contains(&cell) => {}
+        many => return Err(Error::request(format!("cell '{cell}' is ambiguous: {}", many.join(" or ")))),
+    }
+    if format == Format::Json {
+        return print_json(&chosen.iter().map(|(_, t)| t).collect::<Vec<_>>());
+    }
+    let mut text = String::new();
+    for (dir, trial) in chosen {
+        let _ = writeln!(text, "{} seed {}: {}", trial.cell, trial.seed, summary::one_line(trial));
+        let times = &trial.seen.times;
+        let at = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{:.2} s", ms as f64 / 1000.0));
+        let _ = writeln!(
+            text,
+            "  {}; first event {}, torture {}, finding {}, end {}",
+            trial.machine,
+            at(times.hello_ms),
+            at(times.torture_ms),
+            at(times.finding_ms),
+            at(Some(times.end_ms))
+        );
+        for knob in &trial.seen.knobs {
+            let wrong = knob.error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
+            let _ = writeln!(text, "  {}={} reads back as '{}'{wrong}", knob.dimension, knob.asked, knob.got);
+        }
+        for file in [CONSOLE, EVENTS] {
+            let _ = writeln!(text, "  {}", dir.join(file).display());
+        }
+        for finding in &trial.seen.findings {
+            let consequence = if finding.primary { "" } else { " (a consequence)" };
+            let _ = writeln!(text, "\n{}{consequence}", finding.title);
+            text.push_str(&report(&dir.join(CONSOLE), finding)?);
+        }
+        text.push('\n');
+    }
+    print(&text)
+}
+
+/// The report's own lines off the console, indented.
+fn report(console: &Path, finding: &Finding) -> Result<String> {
+    let length = finding.end_byte.saturating_sub(finding.first_byte).min(MAX_REPORT);
+    let mut bytes = Vec::new();
+    if length > 0 {
+        let context = || format!("cannot read {}", console.display());
+        let mut file = File::open(console).with_context(context)?;
+        file.seek(SeekFrom::Start(finding.first_byte)).with_context(context)?;
+        file.take(length).read_to_end(&mut bytes).with_context(context)?;
+    } else if let Some(reason) = &finding.reason {
+        bytes.extend_from_slice(reason.as_bytes());
+    }
+    // The console is a guest's: nothing of it may reach the terminal as a control sequence.
+    let text = String::from_utf8_lossy(&bytes);
+    let plain = |line: &str| line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    Ok(text.lines().map(|line| format!("    {}\n", plain(line).trim_end())).collect())
+}
