@@ -1,0 +1,102 @@
+//! The command line without a kernel: what is wrong with a request is said at once, with exit status 2.
+
+mod common;
+
+use common::Bench;
+use std::io::Write;
+use std::process::Stdio;
+
+#[test]
+fn a_matrix_error_says_file_line_and_what_was_expected() {
+    let bench = Bench::new();
+    let matrix = bench.matrix("secnds: 5").display().to_string();
+    for command in ["plan", "build", "run"] {
+        bench.run(&[command, &matrix]).expect(2, &["m.yaml:6:1: unknown field `secnds`, expected one of"]);
+    }
+    let matrix = bench.matrix("dimensions: {thp: sometimes}").display().to_string();
+    bench.run(&["plan", &matrix]).expect(2, &["m.yaml:5:", "'sometimes', expected one of always madvise never"]);
+    bench.run(&["plan", "absent.yaml"]).expect(2, &["absent.yaml: No such file"]);
+    assert!(!bench.path("results").exists(), "a request that is wrong leaves no run");
+}
+
+#[test]
+fn what_a_matrix_names_is_looked_for_before_anything_is_done() {
+    let bench = Bench::new();
+    let plan = |lines: &str| bench.run(&["plan", &bench.matrix(lines).display().to_string()]);
+    plan("series: [absent]").expect(2, &["absent"]);
+    plan("workloads: [anon-chrun]").expect(2, &["there is no 'anon-chrun', expected one of", "anon-churn"]);
+    plan("kernel: {source: 'debian:linux-source-6.1', kconfig: [absent]}").expect(2, &["absent.config"]);
+    // A series whose list names a file that is not there.
+    std::fs::create_dir(bench.path("s")).unwrap();
+    std::fs::write(bench.path("s/series"), "# comment\n0001-absent.patch\n").unwrap();
+    plan("series: [s]").expect(2, &["series:2", "0001-absent.patch"]);
+    let matrix = bench.matrix("").display().to_string();
+    bench.run(&["run", &matrix, "--cell", "nope"]).expect(2, &["no cell 'nope'"]);
+    bench.run(&["build", &matrix, "--variant", "nope"]).expect(2, &["no variant 'nope', expected one of base"]);
+}
+
+#[test]
+fn plan_prints_cells() {
+    let bench = Bench::new();
+    let matrix = bench.matrix("dimensions: {thp: [always, never], cpus: [1, 2]}").display().to_string();
+    let table = bench.run(&["plan", &matrix]).expect(0, &[]);
+    assert!(table.stdout.ends_with("1 kernels, 4 cells, 4 trials\n"), "{}", table.stdout);
+    let cells = bench.run(&["plan", &matrix, "--format", "json"]).expect(0, &[]).json();
+    assert_eq!(cells.as_array().unwrap().len(), 4);
+    assert_eq!(cells[0]["settings"]["thp"], "always");
+}
+
+#[test]
+fn a_host_without_qemu_is_told_so() {
+    let bench = Bench::new();
+    let matrix = bench.matrix("").display().to_string();
+    let mut command = bench.command(&["run", &matrix]);
+    command.env("PATH", bench.path("empty"));
+    let said = common::Said::of(command.output().unwrap());
+    said.expect(3, &["qemu-system-x86_64 is not installed", "make setup"]);
+    assert!(!bench.path("results").exists());
+}
+
+#[test]
+fn scan_reads_files_and_standard_input() {
+    let bench = Bench::new();
+    let bug = "[    4.0][  T100] ------------[ cut here ]------------\n\
+               [    4.0][  T100] kernel BUG at mm/migrate.c:1160!\n\
+               [    4.0][  T100] invalid opcode: 0000 [#1] SMP NOPTI\n\
+               [    4.0][  T100] RIP: 0010:migrate_pages+0x10/0x100\n\
+               [    4.0][  T100] ---[ end trace 0000000000000000 ]---\n";
+    std::fs::write(bench.path("bug.log"), bug).unwrap();
+    std::fs::write(bench.path("clean.log"), "[    0.0][    T0] Linux version 6.1\n").unwrap();
+    let (with, without) = (bench.path("bug.log").display().to_string(), bench.path("clean.log").display().to_string());
+    bench.run(&["scan", &without]).expect(0, &[]);
+    let said = bench.run(&["scan", &without, &with, "--format", "json"]).expect(1, &[]).json();
+    assert_eq!(said["file"], with.as_str());
+    assert_eq!(said["location"], "mm/migrate.c:1160");
+    bench.run(&["scan", "absent.log"]).expect(2, &["absent.log"]);
+
+    let mut child = bench.command(&["scan", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bug.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("-:1-5: kernel BUG in migrate_pages"));
+}
+
+#[test]
+fn there_may_be_no_runs() {
+    let bench = Bench::new();
+    bench.run(&["runs"]).expect(0, &["no runs in"]);
+    assert_eq!(bench.run(&["runs", "--format", "json"]).expect(0, &[]).json(), serde_json::json!([]));
+    bench.run(&["show", "latest"]).expect(2, &["there are no runs"]);
+    bench.run(&["show", "nope"]).expect(2, &["no run 'nope'"]);
+}
+
+/// The probe says something of every host, and so does the rest.
+#[test]
+fn doctor_checks_this_host() {
+    let said = Bench::new().run(&["doctor", "--format", "json"]);
+    let checks = said.json();
+    let kvm = checks.as_array().unwrap().iter().find(|c| c["what"] == "KVM").expect("KVM is checked");
+    assert!(!kvm["detail"].as_str().unwrap().is_empty());
+    let missing = checks.as_array().unwrap().iter().any(|c| c["status"] == "missing");
+    assert_eq!(said.status, Some(if missing { 3 } else { 0 }));
+}
