@@ -1,0 +1,52 @@
+# Set-up, demo and tests. Every target does all of its own set-up.
+
+CARGO ?= cargo
+BIN := target/x86_64-unknown-linux-gnu/release
+
+# What the Debian packages are for is said in docs/setup.md.
+PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
+	xz-utils tar cpio patch ccache git
+
+.PHONY: help setup build demo test lint unit e2e proof
+
+help:
+	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
+	@echo 'make test    set up, then format, lints, unit tests and the end-to-end tests'
+	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
+	@echo 'make setup   install the system packages (Debian)'
+	@echo 'make build   build the binaries into $(BIN)'
+
+# Installs what is missing, says what, and asks for nothing that is there.
+setup:
+	@missing=; for p in $(PACKAGES); do \
+		dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || missing="$$missing $$p"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	echo "installing with apt-get:$$missing"; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 3; }
+
+build: setup
+	$(CARGO) build --release --workspace --locked
+
+demo: build
+	$(BIN)/mmtorture run matrices/demo.yaml
+
+test: setup lint unit e2e
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
+
+# In release like the demo: one compilation serves both, and the end-to-end tests share the demo's kernels.
+unit: setup
+	$(CARGO) test --release --workspace --lib --bins --locked
+
+e2e: build
+	$(CARGO) test --release --workspace --locked --test '*'
+
+proof: build
+	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect
