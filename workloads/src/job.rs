@@ -1,0 +1,81 @@
+//! What a workload is to the rest of the program: an entry in a table, which turns a request into a [`Job`].
+
+use crate::host::Host;
+use crate::life::Life;
+use mmtorture_protocol::Claim;
+
+/// How hard a workload may press the machine it runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pressure {
+    /// A small part of memory: someone else lives here.
+    Polite,
+    /// All of memory and part of swap: a machine that exists to be tortured.
+    Full,
+}
+
+/// What the user asks of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// The working set in bytes, if the user says.
+    pub memory: Option<u64>,
+    /// How to size what the user does not say.
+    pub pressure: Pressure,
+}
+
+/// A kind of process. The supervisor keeps `count` of it running until the deadline.
+pub struct Role {
+    /// For messages.
+    pub name: &'static str,
+    /// How many at a time.
+    pub count: u32,
+    /// One life. When it returns the process exits, with everything mapped that it leaked.
+    pub live: Box<dyn Fn(&mut Life<'_>)>,
+}
+
+/// A workload that is ready to run.
+pub struct Job {
+    /// What it will do, for people: a few lines.
+    pub says: Vec<String>,
+    /// Which counters must move.
+    pub claims: Vec<Claim>,
+    /// Who does it.
+    pub roles: Vec<Role>,
+}
+
+/// A workload.
+pub trait Workload: Sync {
+    /// Its name on the command line and in matrices.
+    fn name(&self) -> &'static str;
+    /// One line on what it tortures.
+    fn about(&self) -> &'static str;
+    /// The operations that it counts.
+    fn ops(&self) -> &'static [&'static str];
+    /// Sizes it for `host`.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with the request and what would do.
+    fn prepare(&self, ask: &Ask, host: &Host) -> Result<Job, String>;
+}
+
+/// Every workload, in the order of `torture list`. A new one is a module and a line here.
+pub const WORKLOADS: &[&dyn Workload] = &[&crate::anon_churn::AnonChurn];
+
+/// Shorthand for a claim.
+pub fn claim(shows: &str, any_of: &[&str], at_least: u64) -> Claim {
+    Claim { shows: shows.to_owned(), any_of: any_of.iter().map(|&name| name.to_owned()).collect(), at_least }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_fit_a_command_line() {
+        let names: std::collections::BTreeSet<_> = WORKLOADS.iter().map(|workload| workload.name()).collect();
+        assert_eq!(names.len(), WORKLOADS.len());
+        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+        assert!(!names.contains("list"));
+    }
+}

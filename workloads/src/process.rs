@@ -1,0 +1,41 @@
+//! Forking, and dying together: no process of a workload outlives the one that started it.
+
+use rustix::io::Errno;
+use rustix::process::{self, Pid, Signal};
+use std::panic::AssertUnwindSafe;
+
+/// Exit status of a process whose code panicked. 101 as Rust's own.
+pub const PANICKED: i32 = 101;
+
+/// Forks a process that runs `body` and exits with its result, its memory still mapped: exit_mmap(2)'s work is what
+/// most workloads are about.
+///
+/// The process gets SIGKILL when its parent dies, and is the first that the OOM killer takes.
+///
+/// # Errors
+/// ENOMEM and EAGAIN under pressure.
+pub fn fork(body: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+    let parent = process::getpid();
+    // SAFETY: no process of this binary ever starts a thread, so the child inherits no lock held by anyone else.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::AGAIN));
+    }
+    if let Some(child) = Pid::from_raw(pid) {
+        return Ok(child);
+    }
+    let status = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let tied = process::set_parent_process_death_signal(Some(Signal::KILL));
+        // The parent may have died before the line above: then no signal will come.
+        if tied.is_err() || process::getppid() != Some(parent) {
+            return 0;
+        }
+        // Raising the score needs no privilege. Where /proc lacks it, the OOM killer judges by size alone.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+        body()
+    }))
+    .unwrap_or(PANICKED);
+    // SAFETY: _exit ends the process without the parent's atexit handlers and buffered output, and without
+    // unmapping first what the body left mapped.
+    unsafe { libc::_exit(status) }
+}
