@@ -1,0 +1,91 @@
+//! Swap on a zram device: made, and taken away again.
+
+use anyhow::{bail, Context as _};
+use mmtorture_protocol::Swap;
+use std::ffi::CString;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+
+/// What swap's header and slots are counted in.
+const PAGE: usize = 4096;
+
+/// Sets up what is asked for; the device that was turned on.
+///
+/// # Errors
+/// If the kernel has no zram, or refuses the size.
+pub fn on(swap: Swap) -> anyhow::Result<Option<String>> {
+    let Swap::Zram { mib } = swap else { return Ok(None) };
+    let name = zram()?;
+    let Some(header) = mib.checked_mul(1 << 20).and_then(|bytes| header(bytes / PAGE as u64)) else {
+        bail!("a zram of {mib} MiB cannot be swapped to: expected from 1 to {} MiB", u64::from(u32::MAX) / 256);
+    };
+    let size = format!("/sys/block/{name}/disksize");
+    fs::write(&size, (mib << 20).to_string()).with_context(|| format!("cannot write {mib} MiB to {size}"))?;
+    let device = format!("/dev/{name}");
+    let mut file = OpenOptions::new().write(true).open(&device).with_context(|| format!("cannot open {device}"))?;
+    file.write_all(&header).and_then(|()| file.sync_all()).with_context(|| format!("cannot write to {device}"))?;
+    drop(file);
+    let path = CString::new(device.as_str())?;
+    // SAFETY: `path` is a NUL-terminated string that outlives the call.
+    if unsafe { libc::swapon(path.as_ptr(), 0) } != 0 {
+        return Err(std::io::Error::last_os_error()).with_context(|| format!("swapon of {device}"));
+    }
+    Ok(Some(device))
+}
+
+/// Turns `device` off. What is left in it is read back in, so it may take a while.
+///
+/// # Errors
+/// ENOMEM, EINTR, or what a broken kernel thinks of.
+pub fn off(device: &str) -> std::io::Result<()> {
+    let path = CString::new(device)?;
+    // SAFETY: as in `on`.
+    match unsafe { libc::swapoff(path.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// The name of an unused zram device.
+fn zram() -> anyhow::Result<String> {
+    if Path::new("/sys/block/zram0").exists() {
+        return Ok("zram0".to_owned());
+    }
+    // zram.num_devices=0 makes none at start; reading this file makes one (admin-guide/blockdev/zram.rst).
+    let added = fs::read_to_string("/sys/class/zram-control/hot_add")
+        .context("no zram device and no way to add one: does the kernel have CONFIG_ZRAM=y?")?;
+    Ok(format!("zram{}", added.trim()))
+}
+
+/// The first page of a swap area of `pages` pages: union swap_header in include/linux/swap.h. `None` if the count does
+/// not fit its field, or leaves no page to swap to.
+fn header(pages: u64) -> Option<[u8; PAGE]> {
+    let last_page = u32::try_from(pages.checked_sub(1)?).ok().filter(|&last| last > 0)?;
+    let mut page = [0; PAGE];
+    // 1024 bytes of boot block, then version, last_page, nr_badpages; UUID and label stay empty.
+    page[1024..1028].copy_from_slice(&1u32.to_ne_bytes());
+    page[1028..1032].copy_from_slice(&last_page.to_ne_bytes());
+    page[PAGE - 10..].copy_from_slice(b"SWAPSPACE2");
+    Some(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_what_mkswap_writes() {
+        // mkswap of util-linux on a 1 MiB file, UUID and label aside: 00000400: 01000000 ff000000 00000000
+        let page = header(256).unwrap();
+        assert_eq!(page[1024..1036], [1, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(&page[4086..], b"SWAPSPACE2");
+        assert_eq!(page.iter().filter(|&&byte| byte != 0).count(), 2 + 10);
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        assert!(header(0).is_none() && header(1).is_none() && header(1 << 33).is_none());
+        assert!(header(2).is_some() && header(1 << 32).is_some());
+    }
+}
