@@ -60,11 +60,16 @@ fn a_host_without_qemu_is_told_so() {
 #[test]
 fn scan_reads_files_and_standard_input() {
     let bench = Bench::new();
-    let bug = "[    4.0][  T100] ------------[ cut here ]------------\n\
-               [    4.0][  T100] kernel BUG at mm/migrate.c:1160!\n\
-               [    4.0][  T100] invalid opcode: 0000 [#1] SMP NOPTI\n\
-               [    4.0][  T100] RIP: 0010:migrate_pages+0x10/0x100\n\
-               [    4.0][  T100] ---[ end trace 0000000000000000 ]---\n";
+    let bug = "[    4.000000][  T100] ------------[ cut here ]------------\n\
+               [    4.000000][  T100] kernel BUG at mm/migrate.c:1160!\n\
+               [    4.000000][  T100] invalid opcode: 0000 [#1] SMP NOPTI\n\
+               [    4.000000][  T100] CPU: 1 PID: 100 Comm: torture Not tainted 6.1.192 #1\n\
+               [    4.000000][  T100] RIP: 0010:migrate_pages+0x10/0x100\n\
+               [    4.000000][  T100] Call Trace:\n\
+               [    4.000000][  T100]  <TASK>\n\
+               [    4.000000][  T100]  compact_zone+0x10/0x100\n\
+               [    4.000000][  T100]  </TASK>\n\
+               [    4.000000][  T100] ---[ end trace 0000000000000000 ]---\n";
     std::fs::write(bench.path("bug.log"), bug).unwrap();
     std::fs::write(bench.path("clean.log"), "[    0.0][    T0] Linux version 6.1\n").unwrap();
     let (with, without) = (bench.path("bug.log").display().to_string(), bench.path("clean.log").display().to_string());
@@ -78,7 +83,8 @@ fn scan_reads_files_and_standard_input() {
     child.stdin.take().unwrap().write_all(bug.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stdout).unwrap().starts_with("-:1-5: kernel BUG in migrate_pages"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("-:1-10: kernel BUG in migrate_pages\n"), "{text}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::region::{HUGE, PAGE};
 use crate::rng::mix;
 use rustix::mm::Advice;
 use rustix::process::{waitid, WaitId, WaitIdOptions};
+use std::time::{Duration, Instant};
 
 /// The table's entry.
 pub struct AnonChurn;
@@ -58,6 +59,10 @@ const MIN_GANG: u64 = 128;
 
 /// How many processes hold cold memory.
 const COLD: u64 = 2;
+
+/// How long cold memory grows in spare time only: the races that need no pressure are won soonest without. Then it must
+/// grow, or reclaim never runs beside them.
+const CALM: Duration = Duration::from_secs(4);
 
 /// In memory that comes as THPs, every so many-th page is written to.
 const SPARSE: usize = 16;
@@ -283,7 +288,18 @@ fn cold(life: &mut Life<'_>, seed: u64, shape: &Shape) {
         life.advise(PAGEOUT, &region, 0..first, Advice::LinuxPageOut);
     }
     be_nice(19, shape);
-    life.fill(&mut region, first..pages);
+    let start = Instant::now();
+    let mut calm = shape.swaps;
+    for at in (first..pages).step_by(HUGE) {
+        if calm && start.elapsed() >= CALM {
+            calm = false;
+            let _ = rustix::process::setpriority_process(None, -5);
+        }
+        life.fill(&mut region, at..(at + HUGE).min(pages));
+    }
+    if shape.full {
+        let _ = rustix::process::setpriority_process(None, 5);
+    }
     loop {
         let span = life.rng.span(pages, HUGE);
         if !life.verify(&region, span) {
