@@ -1,7 +1,7 @@
 //! The whole way on real kernels: built, booted, tortured, judged, bisected. Needs what `make setup` installs.
 //!
 //! The kernels are those of `matrices/demo.yaml`, in the user's cache, so that they are built once. Guests race by
-//! nature: the demo's failing series fails within its 30 s with odds that docs/figures.md states.
+//! nature: the demo's failing series fails within its 30 s; docs/figures.md has the times.
 
 mod common;
 
