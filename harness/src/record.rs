@@ -186,9 +186,14 @@ impl Run {
         Ok(files::read_json(&self.dir.join(PLAN))?)
     }
 
-    /// The folder of a trial, or of a bisection's trial of the cell.
+    /// The folder of a planned trial.
     pub fn trial_dir(&self, cell: &str, seed: u64) -> PathBuf {
         self.cell_dir(cell).join(format!("seed-{seed}"))
+    }
+
+    /// The folder of a trial that a bisection asked for. Apart from the planned ones: it may be of the same cell.
+    pub fn bisect_trial_dir(&self, cell: &str, seed: u64) -> PathBuf {
+        self.dir.join(BISECT).join(CELLS).join(cell).join(format!("seed-{seed}"))
     }
 
     /// The folder of a cell.
@@ -212,16 +217,32 @@ impl Run {
     /// A file is damaged.
     pub fn bisections(&self) -> Result<Vec<Bisection>> {
         let paths = sorted(&self.dir.join(BISECT))?;
-        paths.iter().map(|path| Ok(files::read_json(path)?)).collect()
+        paths
+            .iter()
+            .filter(|path| path.extension().is_some_and(|e| e == "json"))
+            .map(|path| Ok(files::read_json(path)?))
+            .collect()
     }
 
-    /// The trials that came to an outcome, by cell and seed, with their folders.
+    /// The planned trials that came to an outcome, by cell and seed, with their folders.
     ///
     /// # Errors
     /// A file is damaged.
     pub fn trials(&self) -> Result<Vec<(PathBuf, Trial)>> {
+        Self::trials_in(&self.dir.join(CELLS))
+    }
+
+    /// The same of the trials that bisections asked for.
+    ///
+    /// # Errors
+    /// A file is damaged.
+    pub fn bisect_trials(&self) -> Result<Vec<(PathBuf, Trial)>> {
+        Self::trials_in(&self.dir.join(BISECT).join(CELLS))
+    }
+
+    fn trials_in(folder: &Path) -> Result<Vec<(PathBuf, Trial)>> {
         let mut trials = Vec::new();
-        for cell in sorted(&self.dir.join(CELLS))? {
+        for cell in sorted(folder)? {
             for dir in sorted(&cell)? {
                 // A folder without it is a trial that was under way when the run was ended.
                 let path = dir.join(TRIAL);

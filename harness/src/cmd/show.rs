@@ -35,7 +35,10 @@ pub(super) fn run(args: &Args) -> Result<u8> {
             None => return Err(e),
         },
     };
-    let trials = run.trials()?;
+    let mut trials = run.trials()?;
+    if cell.is_some() {
+        trials.extend(run.bisect_trials()?);
+    }
     match cell {
         None => show_run(&run, &trials, args.format)?,
         Some(cell) => show_cell(&run, &trials, cell, args.format)?,
@@ -45,8 +48,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
 
 fn show_run(run: &Run, trials: &[(PathBuf, Trial)], format: Format) -> Result<()> {
     let (header, cells, bisections) = (run.header()?, run.cells()?, run.bisections()?);
-    // Bisections' own trials are in their cells' folders, and summed up in the bisection.
-    let planned: Vec<_> = trials.iter().map(|(_, t)| t).filter(|t| cells.iter().any(|c| c.id == t.cell)).collect();
+    let planned: Vec<_> = trials.iter().map(|(_, t)| t).collect();
     if format == Format::Json {
         return print_json(&serde_json::json!({ "run": header, "trials": planned, "bisections": bisections }));
     }
@@ -56,6 +58,7 @@ fn show_run(run: &Run, trials: &[(PathBuf, Trial)], format: Format) -> Result<()
 fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format) -> Result<()> {
     let chosen: Vec<_> = trials.iter().filter(|(_, t)| t.cell.starts_with(cell)).collect();
     let mut ids: Vec<_> = chosen.iter().map(|(_, t)| t.cell.as_str()).collect();
+    ids.sort_unstable();
     ids.dedup();
     match ids.as_slice() {
         [] => {

@@ -90,7 +90,11 @@ fn one(
             None => built.entry(prefix).or_insert(build(runner.builder, &variant, runner.progress)?).clone(),
         };
         let trial = match &kernel {
-            Ok(kernel) => Some(runner.trial(&cell.on(&variant, Some(seconds)), seed, kernel)?),
+            Ok(kernel) => {
+                let cell = cell.on(&variant, Some(seconds));
+                let dir = runner.run.bisect_trial_dir(&cell.id, seed);
+                Some(runner.trial(&cell, seed, kernel, &dir)?)
+            }
             Err(_) => None,
         };
         seed += 1;

@@ -90,7 +90,7 @@ impl Runner<'_> {
         let mut trials = pool::run(slots, &asked, |(cell, seed)| {
             self.interrupt.check()?;
             match &kernels[&cell.variant] {
-                Ok(kernel) => self.trial(cell, *seed, kernel),
+                Ok(kernel) => self.trial(cell, *seed, kernel, &self.run.trial_dir(&cell.id, *seed)),
                 Err(why) => Ok(unbuilt(cell, *seed, self.machine, why)),
             }
         })?;
@@ -99,11 +99,10 @@ impl Runner<'_> {
     }
 
     /// One trial, shown and recorded.
-    fn trial(&self, cell: &Cell, seed: u64, kernel: &Kernel) -> Result<Trial> {
+    fn trial(&self, cell: &Cell, seed: u64, kernel: &Kernel, dir: &Path) -> Result<Trial> {
         let name = format!("{} {} seed {seed}", cell.variant, cell.workload);
         let task = self.progress.task(&name);
         task.at(0, None, "boot");
-        let dir = self.run.trial_dir(&cell.id, seed);
         let job = Job {
             cell,
             seed,
@@ -111,7 +110,7 @@ impl Runner<'_> {
             machine: self.machine,
             base_image: self.base_image,
             boot_seconds: self.plan.matrix.boot_seconds.map(|s| s.0),
-            dir: &dir,
+            dir,
             interrupt: self.interrupt,
         };
         let trial = trial::run(&job, &mut |phase| task.at(0, None, phase.name()))?;
