@@ -1,0 +1,1 @@
+//! From files to a guest about to run: kernel, initramfs, command line, tables, first registers.

@@ -1,0 +1,3 @@
+//! What a vCPU is before it runs: CPUID, MSRs.
+
+pub mod cpuid;

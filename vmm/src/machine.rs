@@ -1,0 +1,1 @@
+//! A machine, put together and followed to its end.

@@ -1,0 +1,3 @@
+//! `mmtorture-vmm`.
+
+fn main() {}
