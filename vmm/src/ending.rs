@@ -1,6 +1,7 @@
 //! How a machine ends, and who says so first.
 
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -42,6 +43,13 @@ pub enum Ending {
         /// The hardware's reason.
         reason: u64,
     },
+    /// KVM_RUN came back for a reason that nothing here asks for.
+    UnknownExit {
+        /// Which vCPU.
+        vcpu: u8,
+        /// As kvm-ioctls names it.
+        exit: String,
+    },
     /// KVM_RUN failed.
     RunFailed {
         /// Which vCPU.
@@ -71,6 +79,8 @@ pub enum ResetBy {
     I8042,
     /// ACPI's reset register: `reboot=a`.
     Acpi,
+    /// KVM itself, on behalf of an interface that it emulates.
+    Kvm,
 }
 
 /// The registers that explain why a vCPU stands where it stands.
@@ -98,18 +108,39 @@ pub struct Registers {
 #[derive(Debug)]
 pub struct End {
     ending: Mutex<Option<Ending>>,
+    panicked: AtomicBool,
     said: EventFd,
 }
 
 impl End {
-    /// Of a machine that has not ended. `said` becomes readable when it does.
+    /// Of a machine that has not ended. `said` becomes readable when it ends, or panics.
     pub fn new(said: EventFd) -> Self {
-        Self { ending: Mutex::new(None), said }
+        Self { ending: Mutex::new(None), panicked: AtomicBool::new(false), said }
     }
 
-    /// Ends the machine, if nobody else did.
+    /// Ends the machine, if nobody else did. A guest that resets after it said that it panicked has panicked.
     pub fn say(&self, ending: Ending) {
+        let ending = match ending {
+            Ending::Reset { .. } | Ending::PowerOff if self.has_panicked() => Ending::Panicked,
+            ending => ending,
+        };
         self.lock().get_or_insert(ending);
+        self.wake();
+    }
+
+    /// The guest's kernel says that it panicked. Its console may have more to say.
+    pub fn panicked(&self) {
+        if !self.panicked.swap(true, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// Whether it did.
+    pub fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::SeqCst)
+    }
+
+    fn wake(&self) {
         // An eventfd's counter overflows after 2^64 - 1 words.
         let _ = self.said.write(1);
     }
@@ -134,6 +165,15 @@ mod tests {
         end.say(Ending::PowerOff);
         end.say(Ending::Quit);
         assert_eq!(end.get(), Some(Ending::PowerOff));
+    }
+
+    #[test]
+    fn a_reset_after_a_panic_is_a_panic() {
+        let end = End::new(EventFd::new(0).unwrap());
+        end.panicked();
+        assert_eq!(end.get(), None);
+        end.say(Ending::Reset { by: ResetBy::I8042 });
+        assert_eq!(end.get(), Some(Ending::Panicked));
     }
 
     #[test]

@@ -1,1 +1,9 @@
-//! The devices, a folder each.
+//! The devices, a folder each. What each answers at is in [`crate::layout`]; interrupt controllers, PIT and local APICs
+//! are KVM's.
+
+pub mod cmos;
+pub mod i8042;
+pub mod irq;
+pub mod pm;
+pub mod pvpanic;
+pub mod serial;
