@@ -1,4 +1,27 @@
-//! The guests' code: 64-bit, position-independent, assembled here and taken as bytes from between two labels.
+//! The guests' code: 64-bit, position-independent, assembled here and taken as bytes from between two labels; and the
+//! ELF file that makes a kernel of it.
+
+/// Where the code is loaded and entered.
+const ENTRY: u64 = 0x10_0000;
+
+/// An ELF kernel of one segment, entered at its first byte. It has no PVH note.
+pub fn elf(code: &[u8]) -> Vec<u8> {
+    const HEADERS: u64 = 0x1000;
+    let mut elf = Vec::new();
+    // e_ident: 64-bit, little-endian; then ET_EXEC, EM_X86_64, version 1.
+    elf.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0");
+    elf.extend([ENTRY, 64, 0].iter().flat_map(|field| field.to_le_bytes()));
+    // e_flags; e_ehsize, e_phentsize, e_phnum, and no sections.
+    elf.extend_from_slice(&[0; 4]);
+    elf.extend([64u16, 56, 1, 64, 0, 0].iter().flat_map(|field| field.to_le_bytes()));
+    // PT_LOAD, readable, writable, executable.
+    elf.extend([1u32, 7].iter().flat_map(|field| field.to_le_bytes()));
+    let size = code.len() as u64;
+    elf.extend([HEADERS, ENTRY, ENTRY, size, size, 0x1000].iter().flat_map(|field| field.to_le_bytes()));
+    elf.resize(HEADERS as usize, 0);
+    elf.extend_from_slice(code);
+    elf
+}
 
 macro_rules! guest {
     ($(#[$doc:meta])* $name:ident, $start:ident, $end:ident, $($line:expr),* $(,)?) => {

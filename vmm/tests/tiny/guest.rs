@@ -1,5 +1,6 @@
 //! A tiny guest: its code, wrapped up as an ELF kernel, and the program that runs it.
 
+use crate::code::elf;
 use mmtorture_vmm::control::{Client, Command as Ask, Reply};
 use mmtorture_vmm::ending::Ending;
 use mmtorture_vmm::probe::Verdict;
@@ -9,9 +10,6 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-
-/// Where the code is loaded and entered.
-const ENTRY: u64 = 0x10_0000;
 
 /// How long anything here may take: on a software KVM an instruction takes microseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,25 +22,6 @@ pub fn missing() -> Option<&'static str> {
         _ => None,
     });
     missing.as_deref()
-}
-
-/// An ELF kernel of one segment, entered at its first byte. It has no PVH note.
-fn elf(code: &[u8]) -> Vec<u8> {
-    const HEADERS: u64 = 0x1000;
-    let mut elf = Vec::new();
-    // e_ident: 64-bit, little-endian; then ET_EXEC, EM_X86_64, version 1.
-    elf.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0");
-    elf.extend([ENTRY, 64, 0].iter().flat_map(|field| field.to_le_bytes()));
-    // e_flags; e_ehsize, e_phentsize, e_phnum, and no sections.
-    elf.extend_from_slice(&[0; 4]);
-    elf.extend([64u16, 56, 1, 64, 0, 0].iter().flat_map(|field| field.to_le_bytes()));
-    // PT_LOAD, readable, writable, executable.
-    elf.extend([1u32, 7].iter().flat_map(|field| field.to_le_bytes()));
-    let size = code.len() as u64;
-    elf.extend([HEADERS, ENTRY, ENTRY, size, size, 0x1000].iter().flat_map(|field| field.to_le_bytes()));
-    elf.resize(HEADERS as usize, 0);
-    elf.extend_from_slice(code);
-    elf
 }
 
 /// A guest, and how it is to be run.
