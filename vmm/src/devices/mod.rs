@@ -1,1 +1,3 @@
 //! The devices, a folder each.
+
+pub mod virtio;
