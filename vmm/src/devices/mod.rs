@@ -7,3 +7,4 @@ pub mod irq;
 pub mod pm;
 pub mod pvpanic;
 pub mod serial;
+pub mod virtio;
