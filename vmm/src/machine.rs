@@ -10,7 +10,7 @@ mod parts;
 use crate::boot;
 use crate::config::Config;
 use crate::confine::{Confinement, Kind};
-use crate::control::server::Server;
+use crate::control::Server;
 use crate::cpu;
 use crate::ending::{End, Ending};
 use crate::error::{Error, Result};
@@ -34,6 +34,7 @@ pub const PANIC_GRACE: Duration = Duration::from_secs(2);
 /// # Errors
 /// The request is wrong, or the host fails, before the guest runs.
 pub fn run(config: &Config, event: &mut dyn FnMut(Event)) -> Result<Ending> {
+    crate::log::start();
     config.check()?;
     let signals = operate::Signals::block()?;
     let opened = Opened::open(config)?;
@@ -46,16 +47,15 @@ pub fn run(config: &Config, event: &mut dyn FnMut(Event)) -> Result<Ending> {
     prepare(&vm)?;
     let ram = memory::map(bytes)?;
     memory::register(&vm, &ram)?;
-    for (at, size) in memory::ranges(bytes) {
-        log!("memory: {at:#x} to {:#x}, {} MiB", at + size, size >> 20);
-    }
 
     let said = EventFd::new(libc::EFD_NONBLOCK).map_err(Error::host("eventfd"))?;
     let end = Arc::new(End::new(said.try_clone().map_err(Error::host("eventfd"))?));
     let Opened { kernel, initramfs, streams, disks, control } = opened;
     let parts = Parts::attach(&vm, &ram, &end, config, streams, disks, &confinement)?;
     let given = boot::load(config, &ram, boot::Files { kernel, initramfs }, &parts.virtio)?;
-    log!("{given}");
+    for line in given.to_string().lines() {
+        log!("{line}");
+    }
 
     let mut fds = Vec::with_capacity(config.cpus.into());
     for index in 0..config.cpus {
@@ -72,11 +72,11 @@ pub fn run(config: &Config, event: &mut dyn FnMut(Event)) -> Result<Ending> {
     log!("cpu: {} vCPUs", fds.len());
 
     let outside = Arc::new(Outside { ports: parts.ports, memory: parts.memory, ram: ram.clone(), end: Arc::clone(&end) });
+    let mut server = control.map(Server::new).transpose().map_err(Error::host("epoll"))?;
     let vcpus = Vcpus::start(fds, &outside, &confinement)?;
+    let mut operator = operate::Operator::new(&vcpus, &ram, &end);
     confinement.enter(Kind::Main);
     event(Event::Running);
-    let mut server = control.map(Server::new);
-    let mut operator = operate::Operator::new(&vcpus, &ram, &end);
     let ending = operator.follow(&said, &signals, server.as_mut(), event)?;
     drop(vcpus);
     Ok(ending)

@@ -34,8 +34,10 @@ const COMMON: &[libc::c_long] = &[
 
 const MAIN: &[libc::c_long] = &[
     libc::SYS_poll,
-    libc::SYS_ppoll,
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_ctl,
     libc::SYS_read,
+    libc::SYS_pread64,
     libc::SYS_accept4,
     libc::SYS_recvmsg,
     libc::SYS_recvfrom,
@@ -44,7 +46,6 @@ const MAIN: &[libc::c_long] = &[
     libc::SYS_fcntl,
     libc::SYS_clock_nanosleep,
     // Dumps: a file that the client opened, written where the guest's memory is resident.
-    libc::SYS_mincore,
     libc::SYS_lseek,
     libc::SYS_pwrite64,
     libc::SYS_pwritev,
@@ -79,6 +80,7 @@ const VCPU_IOCTLS: &[u64] = &[
     0x8090_ae81, // KVM_GET_REGS
     0x8138_ae83, // KVM_GET_SREGS
     0xc018_ae85, // KVM_TRANSLATE
+    0xc008_ae88, // KVM_GET_MSRS
     0xae9a,      // KVM_NMI
     0xaead,      // KVM_KVMCLOCK_CTRL
 ];

@@ -2,13 +2,14 @@
 
 use super::{Event, PANIC_GRACE};
 use crate::control::{Dumped, Handler, Server, State, Status};
-use crate::dump;
+use crate::dump::{self, CpuState, Pagemap};
 use crate::ending::{End, Ending};
 use crate::error::{Error, Result};
 use crate::log::log;
-use crate::vcpu::{CpuState, Vcpus};
+use crate::vcpu::Vcpus;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
@@ -59,13 +60,26 @@ pub(super) struct Operator<'a> {
     ram: &'a GuestMemoryMmap,
     end: &'a End,
     started: Instant,
+    /// Opened before confinement, as is `statm`.
+    pagemap: Option<Pagemap>,
+    statm: Option<File>,
     /// The vCPUs' states, while they are paused.
     paused: Option<Vec<CpuState>>,
 }
 
 impl<'a> Operator<'a> {
+    /// Opens what it will want to read of this process.
     pub fn new(vcpus: &'a Vcpus, ram: &'a GuestMemoryMmap, end: &'a End) -> Self {
-        Self { vcpus, ram, end, started: Instant::now(), paused: None }
+        let (pagemap, statm) = (Pagemap::open(), File::open("/proc/self/statm").ok());
+        Self { vcpus, ram, end, started: Instant::now(), pagemap, statm, paused: None }
+    }
+
+    /// This process's resident memory in bytes, 0 where /proc does not tell (proc(5), statm).
+    fn resident(&self) -> u64 {
+        let mut text = [0; 128];
+        let read = self.statm.as_ref().and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);
+        let text = std::str::from_utf8(&text[..read]).unwrap_or_default();
+        text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).map_or(0, |pages| pages * dump::PAGE as u64)
     }
 
     /// Follows the machine to its end. `said` is readable whenever `end` has news.
@@ -145,9 +159,8 @@ impl Handler for Operator<'_> {
 
     fn dump(&mut self, mut file: File) -> std::result::Result<Dumped, String> {
         let was_paused = self.paused.is_some();
-        let ram = self.ram;
-        let states = self.stop()?;
-        let dumped = dump::write(&mut file, ram, states).map_err(|e| format!("cannot write the core: {e}"));
+        let states = self.stop()?.to_vec();
+        let dumped = dump::write(&mut file, self.ram, &states, self.pagemap.as_ref()).map_err(|e| format!("cannot write the core: {e}"));
         if let Ok(dumped) = &dumped {
             log!("dump: {dumped:?}");
         }
@@ -168,7 +181,7 @@ impl Handler for Operator<'_> {
             vcpus: vec![state; self.vcpus.count()],
             uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             memory: self.ram.iter().map(GuestMemoryRegion::len).sum(),
-            resident: resident(self.ram),
+            resident: self.resident(),
             panicked: self.end.has_panicked(),
         }
     }

@@ -3,13 +3,13 @@
 use crate::boot::VirtioSlot;
 use crate::bus::{Bus, Device};
 use crate::config::Config;
-use crate::confine::Confinement;
+use crate::confine::{Confinement, Kind};
 use crate::devices::cmos::Cmos;
 use crate::devices::i8042::I8042;
 use crate::devices::pm::Pm;
 use crate::devices::pvpanic::Pvpanic;
 use crate::devices::serial::{self, Serial, Stream};
-use crate::devices::virtio::{self, Block, Rng, Transport};
+use crate::devices::virtio::{self, Block, OnStart, Rng, Transport};
 use crate::ending::End;
 use crate::error::{Error, Result};
 use crate::layout;
@@ -92,11 +92,13 @@ impl Parts {
         parts.port(layout::PM1A_EVENT, layout::PM_PORTS, Pm::new(Arc::clone(end)));
         parts.port(layout::PVPANIC, 1, Pvpanic::new(Arc::clone(end)));
 
+        let confinement = Arc::clone(confinement);
+        let on_start: OnStart = Arc::new(move || confinement.enter(Kind::Worker));
         for disk in disks {
-            parts.virtio(vm, ram, Box::new(disk), confinement)?;
+            parts.virtio(vm, ram, Box::new(disk), &on_start)?;
         }
         if config.rng {
-            parts.virtio(vm, ram, Box::new(Rng::new()), confinement)?;
+            parts.virtio(vm, ram, Box::new(Rng::new()), &on_start)?;
         }
         Ok(parts)
     }
@@ -111,20 +113,19 @@ impl Parts {
         vm: &VmFd,
         ram: &GuestMemoryMmap,
         device: Box<dyn virtio::VirtioDevice>,
-        confinement: &Arc<Confinement>,
+        on_start: &OnStart,
     ) -> Result<()> {
         let slot = self.virtio.len();
         let irq = layout::VIRTIO_IRQS[slot];
         let address = layout::VIRTIO + slot as u64 * layout::VIRTIO_SIZE;
-        log!("virtio: {} at {address:#x}, interrupt {irq}", device.describe());
-        let transport = Transport::new(ram.clone(), device, interrupt(vm, irq)?);
+        log!("virtio: {} at {address:#x}, interrupt {irq}", device.name());
+        let transport = Transport::new(ram.clone(), device, interrupt(vm, irq)?, on_start)?;
         for (queue, notified) in (0u32..).zip(transport.queue_events()) {
             let register = IoEventAddress::Mmio(address + virtio::QUEUE_NOTIFY);
             vm.register_ioevent(notified, &register, queue).map_err(Error::host("KVM_IOEVENTFD"))?;
         }
         self.memory.attach(address, layout::VIRTIO_SIZE, Arc::new(Mutex::new(transport)));
         self.virtio.push(VirtioSlot { address, irq });
-        let _ = confinement;
         Ok(())
     }
 }

@@ -8,10 +8,9 @@ mod exit;
 mod kick;
 mod state;
 
-pub use state::CpuState;
-
 use crate::bus::Bus;
 use crate::confine::{Confinement, Kind};
+use crate::dump::CpuState;
 use crate::ending::End;
 use crate::error::{Error, Result};
 use crate::log::log;
@@ -193,7 +192,7 @@ impl Vcpu {
         let mut mail = self.mailbox.lock();
         loop {
             if let Some(state) = &mail.paused {
-                return Some(state.clone());
+                return Some(*state);
             }
             let left = deadline.checked_duration_since(Instant::now())?;
             (mail, _) = self.mailbox.changed.wait_timeout(mail, left).unwrap_or_else(PoisonError::into_inner);
@@ -256,7 +255,7 @@ impl Processor {
                 return true;
             }
             if mail.paused.is_none() {
-                mail.paused = Some(CpuState::of(&self.fd));
+                mail.paused = Some(state::of(&self.fd));
                 mailbox.changed.notify_all();
             }
             mail = mailbox.changed.wait(mail).unwrap_or_else(PoisonError::into_inner);
@@ -267,7 +266,7 @@ impl Processor {
         let mailbox = Arc::clone(&self.mailbox);
         let mut mail = mailbox.lock();
         while !mail.stop {
-            mail.paused = mail.pause.then(|| CpuState::of(&self.fd));
+            mail.paused = mail.pause.then(|| state::of(&self.fd));
             mailbox.changed.notify_all();
             mail = mailbox.changed.wait(mail).unwrap_or_else(PoisonError::into_inner);
         }

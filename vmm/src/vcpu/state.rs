@@ -1,22 +1,24 @@
 //! A vCPU's registers.
 
+use crate::dump::CpuState;
 use crate::ending::Registers;
-use kvm_bindings::{kvm_regs, kvm_sregs};
+use kvm_bindings::{kvm_msr_entry, Msrs};
 use kvm_ioctls::VcpuFd;
 
-/// What a stopped vCPU was doing.
-#[derive(Debug, Clone, Default)]
-pub struct CpuState {
-    /// General registers.
-    pub regs: kvm_regs,
-    /// Segments, control registers, descriptor tables.
-    pub sregs: kvm_sregs,
-}
+/// MSR_KERNEL_GS_BASE (arch/x86/include/asm/msr-index.h).
+const KERNEL_GS_BASE: u32 = 0xc000_0102;
 
-impl CpuState {
-    /// Of a vCPU that does not run. Zeros where KVM does not tell.
-    pub fn of(fd: &VcpuFd) -> Self {
-        Self { regs: fd.get_regs().unwrap_or_default(), sregs: fd.get_sregs().unwrap_or_default() }
+/// The state of a vCPU that does not run. Zeros where KVM does not tell.
+pub(super) fn of(fd: &VcpuFd) -> CpuState {
+    let entry = kvm_msr_entry { index: KERNEL_GS_BASE, ..Default::default() };
+    let kernel_gs_base = Msrs::from_entries(&[entry]).ok().and_then(|mut msrs| {
+        fd.get_msrs(&mut msrs).ok().filter(|&read| read == 1)?;
+        Some(msrs.as_slice()[0].data)
+    });
+    CpuState {
+        regs: fd.get_regs().unwrap_or_default(),
+        sregs: fd.get_sregs().unwrap_or_default(),
+        kernel_gs_base: kernel_gs_base.unwrap_or_default(),
     }
 }
 

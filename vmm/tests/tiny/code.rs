@@ -27,6 +27,8 @@ macro_rules! guest {
     ($(#[$doc:meta])* $name:ident, $start:ident, $end:ident, $($line:expr),* $(,)?) => {
         std::arch::global_asm!(
             ".pushsection .rodata",
+            // Another codegen unit may be the one that refers to them.
+            concat!(".globl ", stringify!($start), ", ", stringify!($end)),
             concat!(stringify!($start), ":"),
             $($line,)*
             ".code64",
@@ -50,7 +52,7 @@ guest! {
     /// Writes "ok" to the console and "{}" to the events, and resets by the keyboard controller.
     hello, tiny_hello, tiny_hello_end,
     "mov dx, 0x3f8", "mov al, 'o'", "out dx, al", "mov al, 'k'", "out dx, al",
-    "mov dx, 0x2f8", "mov al, '{'", "out dx, al", "mov al, '}'", "out dx, al",
+    "mov dx, 0x2f8", "mov al, 0x7b", "out dx, al", "mov al, 0x7d", "out dx, al",
     "mov al, 0xfe", "out 0x64, al", "2: jmp 2b",
 }
 

@@ -118,11 +118,11 @@ impl Running {
     }
 
     fn client(&self) -> Client {
-        Client::connect(&self.guest.path("control"), PATIENCE).unwrap()
+        Client::connect(&self.guest.path("control")).unwrap()
     }
 
     pub fn ask(&self, command: Ask) -> Reply {
-        let reply = self.client().request(command, None).unwrap();
+        let reply = self.client().request(&command, None, PATIENCE).unwrap();
         assert!(reply.ok, "{reply:?}");
         reply
     }
@@ -131,7 +131,7 @@ impl Running {
     pub fn dump(&self) -> Vec<u8> {
         let path = self.guest.path("core");
         let file = File::create(&path).unwrap();
-        let reply = self.client().request(Ask::Dump {}, Some(&file)).unwrap();
+        let reply = self.client().request(&Ask::Dump {}, Some(&file), PATIENCE).unwrap();
         assert!(reply.ok && reply.dumped.is_some(), "{reply:?}");
         std::fs::read(path).unwrap()
     }
