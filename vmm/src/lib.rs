@@ -18,6 +18,8 @@ pub mod devices;
 pub mod dump;
 pub mod ending;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod layout;
 mod log;
 pub mod machine;

@@ -279,3 +279,183 @@ fn half(bits: u64, select: u32) -> u32 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{memory, until, Driver, Registers, BUFFERS, EVENT_IDX, VERSION_1};
+    use super::super::{Block, Rng};
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use vm_memory::{Bytes, GuestAddress};
+
+    fn rng() -> (GuestMemoryMmap, Registers, EventFd) {
+        let memory = memory();
+        let irq = EventFd::new(libc::EFD_NONBLOCK).unwrap();
+        let registers = Registers::new(&memory, Box::new(Rng::new()), &irq);
+        (memory, registers, irq)
+    }
+
+    #[test]
+    fn a_driver_finds_what_it_looks_for() {
+        let (_, mut registers, _) = rng();
+        assert_eq!(registers.read(VIRTIO_MMIO_MAGIC_VALUE), u32::from_le_bytes(*b"virt"));
+        assert_eq!(registers.read(VIRTIO_MMIO_VERSION), 2);
+        assert_eq!(registers.read(VIRTIO_MMIO_DEVICE_ID), 4);
+        assert_eq!(registers.features(), VERSION_1 | EVENT_IDX | 1 << 28);
+        assert_eq!(registers.read(VIRTIO_MMIO_QUEUE_NUM_MAX), 64);
+        registers.write(VIRTIO_MMIO_QUEUE_SEL, 1);
+        assert_eq!(registers.read(VIRTIO_MMIO_QUEUE_NUM_MAX), 0);
+        assert_eq!(registers.read(VIRTIO_MMIO_SHM_LEN_LOW), u32::MAX);
+        let mut odd = [0xff; 2];
+        registers.0.read(0, &mut odd);
+        assert_eq!(odd, [0xff; 2], "a register is 32 bits wide");
+    }
+
+    #[test]
+    fn initialization_has_an_order() {
+        let (_, mut registers, _) = rng();
+        registers.write(VIRTIO_MMIO_STATUS, 2);
+        assert_eq!(registers.read(VIRTIO_MMIO_STATUS), 0);
+        registers.write(VIRTIO_MMIO_STATUS, 4);
+        assert_eq!(registers.read(VIRTIO_MMIO_STATUS), 0);
+        assert!(!registers.accept(EVENT_IDX), "a legacy driver");
+        assert_eq!(registers.read(VIRTIO_MMIO_STATUS), 3);
+        assert!(!registers.accept(VERSION_1 | 1), "a feature that was not offered");
+        assert!(registers.accept(VERSION_1));
+        registers.write(VIRTIO_MMIO_DRIVER_FEATURES, 1);
+        registers.write(VIRTIO_MMIO_STATUS, 15);
+        registers.set_queue(16);
+        assert_eq!(registers.read(VIRTIO_MMIO_QUEUE_READY), 0, "too late");
+        registers.write(VIRTIO_MMIO_STATUS, 0);
+        assert_eq!(registers.read(VIRTIO_MMIO_STATUS), 0);
+        assert!(registers.accept(VERSION_1));
+        registers.write(VIRTIO_MMIO_STATUS, 128);
+        assert_eq!(registers.read(VIRTIO_MMIO_STATUS), 139);
+        registers.write(VIRTIO_MMIO_STATUS, 15);
+        assert_eq!(registers.read(VIRTIO_MMIO_STATUS), 139, "a driver that gave up starts anew");
+    }
+
+    #[test]
+    fn a_notification_is_answered_until_the_device_is_reset() {
+        let (memory, mut registers, irq) = rng();
+        for round in 0..3 {
+            let mut driver = Driver::new(&memory, 16);
+            memory.write_slice(&[0; 64], GuestAddress(BUFFERS)).unwrap();
+            registers.start(VERSION_1 | EVENT_IDX, 16);
+            let head = driver.direct(&[(BUFFERS, 64, true)]);
+            driver.offer(head);
+            // By the register, and as an ioeventfd does.
+            match round {
+                0 => registers.write(VIRTIO_MMIO_QUEUE_NOTIFY, 0),
+                _ => registers.0.queue_events()[0].write(1).unwrap(),
+            }
+            assert_eq!(driver.wait(), (head.into(), 64));
+            let mut bytes = [0; 64];
+            memory.read_slice(&mut bytes, GuestAddress(BUFFERS)).unwrap();
+            assert_ne!(bytes, [0; 64]);
+            until("an interrupt", || irq.read().is_ok());
+            assert_eq!(registers.read(VIRTIO_MMIO_INTERRUPT_STATUS), 1);
+            registers.write(VIRTIO_MMIO_INTERRUPT_ACK, 1);
+            assert_eq!(registers.read(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+            registers.write(VIRTIO_MMIO_STATUS, 0);
+            assert_eq!(registers.read(VIRTIO_MMIO_QUEUE_READY), 0);
+            driver.offer(head);
+            registers.write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            assert_eq!(driver.take(), None, "a device that is reset leaves memory alone");
+        }
+    }
+
+    #[test]
+    fn a_broken_queue_needs_a_reset_and_says_so() {
+        let (memory, mut registers, irq) = rng();
+        let driver = Driver::new(&memory, 16);
+        registers.start(VERSION_1 | EVENT_IDX, 16);
+        driver.set_avail(1000);
+        registers.write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+        until("an interrupt", || irq.read().is_ok());
+        assert_eq!(registers.read(VIRTIO_MMIO_STATUS), 79);
+        assert_eq!(registers.read(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_CONFIG);
+        registers.write(VIRTIO_MMIO_STATUS, 0);
+        assert_eq!(registers.read(VIRTIO_MMIO_STATUS), 0);
+        let mut driver = Driver::new(&memory, 16);
+        registers.start(VERSION_1, 16);
+        let head = driver.direct(&[(BUFFERS, 8, true)]);
+        driver.offer(head);
+        registers.write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+        assert_eq!(driver.wait(), (0, 8));
+    }
+
+    #[test]
+    fn a_driver_may_take_a_queue_back() {
+        let (memory, mut registers, _) = rng();
+        let mut driver = Driver::new(&memory, 16);
+        registers.start(VERSION_1, 16);
+        assert_eq!(registers.read(VIRTIO_MMIO_QUEUE_READY), 1);
+        registers.write(VIRTIO_MMIO_QUEUE_READY, 0);
+        assert_eq!(registers.read(VIRTIO_MMIO_QUEUE_READY), 0);
+        let head = driver.direct(&[(BUFFERS, 8, true)]);
+        driver.offer(head);
+        registers.write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert_eq!(driver.take(), None);
+    }
+
+    #[test]
+    fn threads_start_with_the_transport_and_end_with_it() {
+        let started = Arc::new(AtomicU32::new(0));
+        let count = started.clone();
+        let hook: OnStart = Arc::new(move || {
+            assert_eq!(std::thread::current().name(), Some("rng"));
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let irq = EventFd::new(0).unwrap();
+        let transport = Transport::new(memory(), Box::new(Rng::new()), irq, &hook).unwrap();
+        until("the thread", || started.load(Ordering::Relaxed) == 1);
+        drop(transport);
+        // The hook is dropped by the thread, or not at all.
+        drop(hook);
+        assert_eq!(Arc::strong_count(&started), 1);
+    }
+
+    #[test]
+    fn the_configuration_ends_with_zeros() {
+        let irq = EventFd::new(0).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1_000_000).unwrap();
+        let disk = Block::new(file, false, "vda").unwrap();
+        let mut registers = Registers::new(&memory(), Box::new(disk), &irq);
+        assert_eq!(registers.read(VIRTIO_MMIO_DEVICE_ID), 2);
+        let mut capacity = [0xff; 8];
+        registers.0.read(VIRTIO_MMIO_CONFIG.into(), &mut capacity);
+        assert_eq!(u64::from_le_bytes(capacity), 1953, "whole sectors");
+        registers.0.read(0xffc, &mut capacity);
+        assert_eq!(capacity, [0; 8]);
+        registers.0.read(u64::MAX, &mut capacity);
+        assert_eq!(capacity, [0; 8]);
+        registers.0.write(VIRTIO_MMIO_CONFIG.into(), &[1; 4]);
+        registers.0.read(VIRTIO_MMIO_CONFIG.into(), &mut capacity[..1]);
+        assert_eq!(capacity[0], 1953_u64 as u8, "and cannot be written");
+    }
+
+    proptest! {
+        #[test]
+        fn no_sequence_of_accesses_does_harm(data in prop::collection::vec(any::<u8>(), 0..600)) {
+            super::super::fuzz::mmio(&data);
+        }
+
+        #[test]
+        fn no_sequence_of_accesses_after_a_good_start_does_harm(
+            seed in prop::sample::select(super::super::fuzz::mmio_seeds()),
+            at in 0..200_usize,
+            data in prop::collection::vec(any::<u8>(), 0..8),
+        ) {
+            let mut input = seed;
+            for (slot, byte) in input.iter_mut().skip(at).zip(data) {
+                *slot = byte;
+            }
+            super::super::fuzz::mmio(&input);
+        }
+    }
+}

@@ -7,11 +7,15 @@
 
 pub mod block;
 mod buffers;
+#[doc(hidden)]
+pub mod fuzz;
 mod interrupt;
 mod mmio;
 mod poll;
 pub(crate) mod queue;
 pub mod rng;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod worker;
 
 pub use block::Block;

@@ -118,3 +118,138 @@ impl<'m> VirtQueue<'m> {
         Ok(self.queue.disable_notification(self.memory)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{memory, Driver, BUFFERS};
+    use super::*;
+
+    const B: u64 = BUFFERS;
+
+    /// What comes of the chain that `make` puts into the table.
+    fn pop(make: impl FnOnce(&mut Driver) -> u16) -> Result<(usize, usize), Broken> {
+        let memory = memory();
+        let mut driver = Driver::new(&memory, 16);
+        let head = make(&mut driver);
+        driver.offer(head);
+        let mut queue = driver.virt_queue(true, &memory);
+        let mut chain = Chain::default();
+        assert!(queue.has_next());
+        assert!(queue.pop(&mut chain)?);
+        assert!(!queue.has_next());
+        assert_eq!(chain.head, head);
+        Ok((chain.readable.len(), chain.writable.len()))
+    }
+
+    #[test]
+    fn a_chain_is_split_by_direction() {
+        let buffers = [(B, 16, false), (B + 16, 0, false), (B + 32, 100, true), (B + 200, 1, true)];
+        assert_eq!(pop(|driver| driver.direct(&buffers)), Ok((16, 101)));
+        assert_eq!(pop(|driver| driver.indirect(&buffers)), Ok((16, 101)));
+    }
+
+    #[test]
+    fn a_chain_that_makes_no_sense_breaks_the_queue() {
+        let endless = Err(Broken("a descriptor chain without an end"));
+        let outside = Err(Broken("a descriptor that points outside of guest memory"));
+        let raw = |addr, len, flags, next| {
+            pop(move |driver| {
+                driver.raw(0, addr, len, flags, next);
+                driver.raw(1, B, 1, 1, 0);
+                0
+            })
+        };
+        assert_eq!(pop(|_| 16), endless, "a head beyond the table");
+        assert_eq!(raw(B, 1, 1, 0), endless, "a loop of one");
+        assert_eq!(raw(B, 1, 1, 1), endless, "a loop of two");
+        assert_eq!(raw(B, 1, 1, 16), endless, "next beyond the table");
+        assert_eq!(raw(B, 17, 4, 0), endless, "an indirect table of no whole descriptors");
+        assert_eq!(raw(B, 0, 4, 0), endless, "an empty indirect table");
+        assert_eq!(raw(u64::MAX - 8, 16, 4, 0), endless, "an indirect table nowhere");
+        assert_eq!(raw(0x1000, 16, 4, 0), endless, "an indirect table in itself");
+        assert_eq!(raw(u64::MAX, 16, 0, 0), outside);
+        assert_eq!(raw(B, u32::MAX, 0, 0), outside);
+        assert_eq!(raw(16 << 20, 1, 0, 0), outside);
+        let order = [(B, 1, false), (B, 1, true), (B, 1, false)];
+        assert_eq!(pop(|driver| driver.direct(&order)), Err(Broken("a readable descriptor after a writable one")));
+        let long = vec![(B, 1, false); MAX_CHAIN + 1];
+        assert_eq!(
+            pop(|driver| driver.indirect(&long)),
+            Err(Broken("a descriptor chain longer than the queue")),
+            "an indirect table may say that it has 65535"
+        );
+    }
+
+    #[test]
+    fn an_index_that_jumps_breaks_the_queue() {
+        let memory = memory();
+        let driver = Driver::new(&memory, 16);
+        let mut queue = driver.virt_queue(true, &memory);
+        let mut chain = Chain::default();
+        driver.set_avail(17);
+        assert!(queue.has_next());
+        assert_eq!(queue.pop(&mut chain).unwrap_err(), Broken("an available index more than a queue ahead"));
+        driver.set_avail(u16::MAX);
+        assert!(queue.pop(&mut chain).is_err(), "backwards is far ahead");
+    }
+
+    #[test]
+    fn rings_outside_of_memory_are_refused() {
+        let memory = memory();
+        let driver = Driver::new(&memory, 16);
+        for address in [(16 << 20) - 64, 16 << 20, 0xffff_fff0] {
+            for high in [0, u32::MAX] {
+                let mut queue = driver.queue(true);
+                queue.set_used_ring_address(Some(address), Some(high));
+                assert!(VirtQueue::new(queue, &memory).is_err(), "{address:#x} {high:#x}");
+            }
+        }
+        let mut queue = driver.queue(true);
+        queue.set_ready(false);
+        assert!(VirtQueue::new(queue, &memory).is_err());
+    }
+
+    #[test]
+    fn interrupts_come_when_they_are_asked_for() {
+        let memory = memory();
+        for event_idx in [true, false] {
+            let mut driver = Driver::new(&memory, 16);
+            let mut queue = driver.virt_queue(event_idx, &memory);
+            let mut chain = Chain::default();
+            let mut round = |driver: &mut Driver| {
+                let head = driver.direct(&[(B, 1, true)]);
+                driver.offer(head);
+                assert!(queue.pop(&mut chain).unwrap());
+                queue.push(&chain, 1).unwrap();
+                assert_eq!(driver.take(), Some((head.into(), 1)));
+                queue.wants_interrupt().unwrap()
+            };
+            driver.set_used_event(2);
+            assert_eq!(
+                [(); 4].map(|()| round(&mut driver)),
+                if event_idx { [false, false, true, false] } else { [true; 4] }
+            );
+            driver.set_avail_flags(1);
+            driver.set_used_event(4);
+            assert_eq!(round(&mut driver), event_idx);
+        }
+    }
+
+    #[test]
+    fn notifications_come_when_they_are_asked_for() {
+        let memory = memory();
+        for event_idx in [true, false] {
+            let mut driver = Driver::new(&memory, 16);
+            let mut queue = driver.virt_queue(event_idx, &memory);
+            queue.disable_notifications().unwrap();
+            assert!(!queue.enable_notifications().unwrap());
+            let head = driver.direct(&[(B, 1, true)]);
+            driver.offer(head);
+            assert!(driver.wanted(event_idx));
+            queue.disable_notifications().unwrap();
+            driver.offer(head);
+            assert!(!driver.wanted(event_idx));
+            assert!(queue.enable_notifications().unwrap(), "what came meanwhile is not lost");
+        }
+    }
+}

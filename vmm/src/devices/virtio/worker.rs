@@ -70,10 +70,15 @@ impl Worker {
         let run = move || {
             on_start();
             let mut poll = calibrate(&inner.event);
+            let mut times = 0_u64;
             while let Some(job) = inner.next_job() {
                 let _done = Done(&inner);
                 if let Err(broken) = serve(&job, &mut *handler, &inner, &mut poll) {
-                    log!("{device}: {broken}; the device stops until it is reset");
+                    // A guest can do so in a loop: the log is told each time that the number has doubled.
+                    times = times.saturating_add(1);
+                    if times.is_power_of_two() {
+                        log!("{device}: {broken}; it stands still until it is reset (time {times})");
+                    }
                     job.interrupt.need_reset();
                 }
             }

@@ -31,6 +31,12 @@ impl Disk {
         Ok(Self { file, sectors, read_only, name: format!("disk-{name}"), id, errors: AtomicU64::new(0) })
     }
 
+    /// A disk whose file does not have the length that it should.
+    #[cfg(test)]
+    pub fn with_sectors(file: File, sectors: u64) -> Self {
+        Self { file, sectors, read_only: false, name: "disk-vda".to_owned(), id: [0; ID], errors: AtomicU64::new(0) }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -2,6 +2,8 @@
 
 mod disk;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use super::{Handler, VirtioDevice};
 use crate::error::{Error, Result};

@@ -60,3 +60,33 @@ fn getrandom(bytes: &mut [u8]) -> bool {
     let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
     usize::try_from(got) == Ok(bytes.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{memory, Driver, BUFFERS};
+    use super::*;
+    use vm_memory::{Bytes, GuestAddress};
+
+    #[test]
+    fn a_request_is_filled_up_to_a_bound() {
+        let memory = memory();
+        for (buffers, given) in [
+            (&[(BUFFERS, 300, true)][..], 300),
+            (&[(BUFFERS, 300, true), (BUFFERS + 300, 1 << 20, true)], MOST as u32),
+            (&[(BUFFERS, 300, false)], 0),
+        ] {
+            memory.write_slice(&[0; 2 * MOST], GuestAddress(BUFFERS)).unwrap();
+            let mut driver = Driver::new(&memory, 16);
+            let head = driver.direct(buffers);
+            driver.offer(head);
+            let mut chain = Chain::default();
+            assert!(driver.virt_queue(true, &memory).pop(&mut chain).unwrap());
+            assert_eq!(Rng::new().handler(0).handle(&chain, 0), Ok(given));
+            let mut bytes = vec![0; 2 * MOST];
+            memory.read_slice(&mut bytes, GuestAddress(BUFFERS)).unwrap();
+            let zeros = bytes[..given as usize].iter().filter(|byte| **byte == 0).count();
+            assert!(zeros <= given as usize / 16, "{zeros} zeros in {given} bytes");
+            assert!(bytes[given as usize..].iter().all(|byte| *byte == 0));
+        }
+    }
+}
