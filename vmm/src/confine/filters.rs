@@ -61,6 +61,7 @@ const VCPU: &[libc::c_long] = &[
 ];
 
 const WORKER: &[libc::c_long] = &[
+    libc::SYS_clock_nanosleep,
     libc::SYS_read,
     libc::SYS_poll,
     libc::SYS_ppoll,
@@ -73,6 +74,9 @@ const WORKER: &[libc::c_long] = &[
     libc::SYS_fallocate,
     libc::SYS_close,
 ];
+
+/// FIONBIO: makes a new control connection non-blocking.
+const MAIN_IOCTLS: &[u64] = &[0x5421];
 
 /// KVM's ioctls that a vCPU's thread makes while it runs (include/uapi/linux/kvm.h).
 const VCPU_IOCTLS: &[u64] = &[
@@ -87,17 +91,18 @@ const VCPU_IOCTLS: &[u64] = &[
 
 /// The filter of a kind of thread. What it refuses raises SIGSYS.
 pub(super) fn of(kind: Kind) -> Result<BpfProgram, Error> {
-    let own = match kind {
-        Kind::Main => MAIN,
-        Kind::Vcpu => VCPU,
-        Kind::Worker => WORKER,
+    let (own, ioctls): (_, &[u64]) = match kind {
+        Kind::Main => (MAIN, MAIN_IOCTLS),
+        Kind::Vcpu => (VCPU, VCPU_IOCTLS),
+        Kind::Worker => (WORKER, &[]),
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = COMMON.iter().chain(own).map(|call| (*call, vec![])).collect();
     // Memory, but nothing executable.
     rules.insert(libc::SYS_mmap, vec![unset(2, libc::PROT_EXEC as u64)?]);
     rules.insert(libc::SYS_mprotect, vec![unset(2, libc::PROT_EXEC as u64)?]);
-    if kind == Kind::Vcpu {
-        let ioctls = VCPU_IOCTLS.iter().map(|request| is(1, *request)).collect::<Result<_, _>>()?;
+    // A call without rules would be allowed whatever its arguments.
+    if !ioctls.is_empty() {
+        let ioctls = ioctls.iter().map(|request| is(1, *request)).collect::<Result<_, _>>()?;
         rules.insert(libc::SYS_ioctl, ioctls);
     }
     let trap = SeccompAction::Trap;

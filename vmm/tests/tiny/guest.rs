@@ -4,6 +4,7 @@ use crate::code::elf;
 use mmtorture_vmm::control::{Client, Command as Ask, Reply};
 use mmtorture_vmm::ending::Ending;
 use mmtorture_vmm::probe::Verdict;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -110,6 +111,18 @@ impl Running {
         let mut text = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
         text
+    }
+
+    /// Each of its threads: its name, and whether it is confined. KVM's own (`kvm-nx-lpage-recovery`) is not counted.
+    pub fn threads(&self) -> BTreeMap<String, bool> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let statuses = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap());
+        let thread = |status: String| {
+            let name = status.lines().find_map(|line| line.strip_prefix("Name:\t")).unwrap().to_owned();
+            // Seccomp 2 is a filter (proc(5)).
+            (name, status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"))
+        };
+        statuses.map(thread).filter(|(name, _)| !name.starts_with("kvm-")).collect()
     }
 
     pub fn signal(&self, signal: i32) {

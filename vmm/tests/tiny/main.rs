@@ -80,6 +80,28 @@ fn a_guest_that_spins_is_paused_dumped_and_ended() {
 }
 
 #[test]
+fn every_thread_is_confined() {
+    needs_kvm!();
+    let image = tempfile::NamedTempFile::new().unwrap();
+    image.as_file().set_len(1 << 20).unwrap();
+    let disk = image.path().display().to_string();
+    let mut running = Guest::new(code::spin()).args(&["--cpus", "2", "--rng", "--disk", &disk]).start();
+    running.wait_for("running");
+    // A thread enters its filter before it does anything else, but it may not have come to that yet.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let threads = running.threads();
+        assert_eq!(threads.keys().collect::<Vec<_>>(), ["disk-vda", "mmtorture-vmm", "rng", "vcpu0", "vcpu1"]);
+        if threads.values().all(|&confined| confined) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{threads:?}");
+    }
+    running.signal(libc::SIGTERM);
+    running.end();
+}
+
+#[test]
 fn a_signal_ends_a_machine_in_order() {
     needs_kvm!();
     let mut running = Guest::new(code::spin()).start();

@@ -67,9 +67,10 @@ impl Worker {
             event,
         });
         let (device, inner) = (name.to_owned(), shared.clone());
+        // Before `on_start`, which may take the right to ask for the number of CPUs away.
+        let mut poll = calibrate(&shared.event);
         let run = move || {
             on_start();
-            let mut poll = calibrate(&inner.event);
             let mut times = 0_u64;
             while let Some(job) = inner.next_job() {
                 let _done = Done(&inner);
