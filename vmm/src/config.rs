@@ -19,8 +19,10 @@ pub const MAX_NODES: u8 = 8;
 /// on standard error.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "mmtorture-vmm", version, max_term_width = 100)]
-#[command(after_help = "Exit status: 0 the guest came to an end, which standard output tells; 2 the request is wrong; \
-3 the host failed.")]
+#[command(
+    after_help = "Exit status: 0 the guest came to an end, which standard output tells; 2 the request is wrong; \
+3 the host failed."
+)]
 pub struct Config {
     /// The kernel: a vmlinux or a bzImage
     #[arg(long, value_name = "FILE")]
@@ -46,6 +48,9 @@ pub struct Config {
     /// A disk; several are vda, vdb, ... in this order
     #[arg(long = "disk", value_name = "FILE[,ro]")]
     pub disks: Vec<Disk>,
+    /// How the guest learns of disks and rng
+    #[arg(long, value_enum, default_value_t)]
+    pub virtio_by: VirtioBy,
     /// A virtio source of entropy
     #[arg(long)]
     pub rng: bool,
@@ -76,6 +81,34 @@ pub enum Protocol {
     Pvh,
     /// The 64-bit entry of Documentation/x86/boot.rst
     Linux64,
+}
+
+/// How a guest learns of its virtio-mmio devices, which it cannot find by itself.
+///
+/// A kernel with ACPI and CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES understands either. Told both, it registers each device
+/// twice: the one from ACPI works, and the other is refused its registers, which costs a line of error on the console
+/// and nothing else. A caller that knows the kernel's configuration says which it needs and spares it that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum VirtioBy {
+    /// By ACPI and by the command line: works with every kernel
+    #[default]
+    Both,
+    /// By ACPI's DSDT only
+    Acpi,
+    /// By the kernel's command line only, for kernels without ACPI or with acpi=off
+    Cmdline,
+}
+
+impl VirtioBy {
+    /// Whether the DSDT has them.
+    pub fn acpi(self) -> bool {
+        self != Self::Cmdline
+    }
+
+    /// Whether the command line has them.
+    pub fn command_line(self) -> bool {
+        self != Self::Acpi
+    }
 }
 
 /// A disk.
