@@ -279,8 +279,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let dumped = client.request(&Command::Dump {}, Some(&file), SOON).unwrap().dumped.unwrap();
         assert_eq!(dumped.bytes, 4);
-        std::io::Seek::rewind(&mut file).unwrap();
-        assert_eq!(std::io::read_to_string(&file).unwrap(), "core");
+        io::Seek::rewind(&mut file).unwrap();
+        assert_eq!(io::read_to_string(&file).unwrap(), "core");
         assert_eq!(client.request(&Command::Quit {}, None, SOON).unwrap(), Reply::OK);
         assert!(matches!(client.request(&Command::Status {}, None, SOON), Err(ClientError::Closed)));
         let (done, left, _) = served.stop();

@@ -13,6 +13,7 @@
 
 mod elf;
 mod pagemap;
+pub mod qemu;
 mod vmcoreinfo;
 
 pub use pagemap::Pagemap;
@@ -265,6 +266,31 @@ mod tests {
             assert_eq!(u32::from_le_bytes(state[160..164].try_into().unwrap()), 0x00a0_9b00);
             assert_eq!((word(state, 440 - 24), word(state, 440 - 8)), (0x1234_5000, 0x77));
         }
+    }
+
+    #[test]
+    fn what_the_guest_never_touched_stays_so() {
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 2 << 30)]).unwrap();
+        for at in (0..4 * MIB).step_by(PAGE) {
+            memory.write_slice(b"touched", GuestAddress(1024 * MIB + at)).unwrap();
+        }
+        let pages = Pagemap::open();
+        let touched = || {
+            let mut bytes = 0;
+            let all = memory.iter().next().unwrap().as_volatile_slice().unwrap();
+            let mut count = |run: std::ops::Range<usize>| {
+                bytes += run.len() as u64;
+                Ok(())
+            };
+            pagemap::visit(&all, pages.as_ref(), &mut count).unwrap();
+            bytes
+        };
+        let before = touched();
+        let mut file = tempfile::tempfile().unwrap();
+        let dumped = write(&mut file, &memory, &[cpu()], pages.as_ref()).unwrap();
+        assert_eq!(touched(), before);
+        assert!(before < 8 * MIB && dumped.bytes > 2048 * MIB, "{before} {dumped:?}");
+        assert!((4 * MIB..5 * MIB).contains(&dumped.written), "{dumped:?}");
     }
 
     #[test]
