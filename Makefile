@@ -2,17 +2,19 @@
 
 CARGO ?= cargo
 BIN := target/x86_64-unknown-linux-gnu/release
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 
 # What the Debian packages are for is said in docs/setup.md.
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e proof
+.PHONY: help setup build demo test lint unit e2e drgn proof
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
 	@echo 'make test    set up, then format, lints, unit tests and the end-to-end tests'
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
+	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
 	@echo 'make setup   install the system packages (Debian)'
 	@echo 'make build   build the binaries into $(BIN)'
 
@@ -45,8 +47,15 @@ lint:
 unit: setup
 	$(CARGO) test --release --workspace --lib --bins --locked
 
-e2e: build
+e2e: build drgn
 	$(CARGO) test --release --workspace --locked --test '*'
+
+# Without Python's venv or a package index, the test is skipped.
+drgn: build
+	@[ -x $(CACHE)/drgn/bin/drgn ] || { \
+		python3 -m venv $(CACHE)/drgn && $(CACHE)/drgn/bin/pip install -q 'drgn==0.3.*' || \
+		{ rm -rf $(CACHE)/drgn; echo 'drgn is missing: python3 -m venv or pip failed' >&2; } }
+	@[ ! -x $(CACHE)/drgn/bin/drgn ] || $(BIN)/mmtorture build matrices/dump.yaml
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect

@@ -56,3 +56,44 @@ pub trait Handler {
     /// Ends the machine, once the replies are sent.
     fn quit(&mut self);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// A machine of two vCPUs that notes what it is told.
+    #[derive(Default)]
+    pub struct Machine {
+        pub done: Vec<String>,
+    }
+
+    impl Handler for Machine {
+        fn pause(&mut self) -> Result<(), String> {
+            self.done.push("pause".to_owned());
+            Ok(())
+        }
+        fn resume(&mut self) -> Result<(), String> {
+            self.done.push("resume".to_owned());
+            Ok(())
+        }
+        fn nmi(&mut self, vcpu: Option<u8>) -> Result<(), String> {
+            self.done.push(format!("nmi {vcpu:?}"));
+            match vcpu {
+                Some(vcpu @ 2..) => Err(format!("no vCPU {vcpu}, expected 0 to 1")),
+                _ => Ok(()),
+            }
+        }
+        fn dump(&mut self, mut file: File) -> Result<Dumped, String> {
+            file.write_all(b"core").map_err(|error| error.to_string())?;
+            Ok(Dumped { bytes: 4, written: 4, vmcoreinfo: false })
+        }
+        fn status(&self) -> Status {
+            let state = State::Running;
+            Status { state, vcpus: vec![state; 2], uptime_ms: 5, memory: 1 << 29, resident: 1 << 20, panicked: false }
+        }
+        fn quit(&mut self) {
+            self.done.push("quit".to_owned());
+        }
+    }
+}

@@ -11,6 +11,9 @@ pub const MAX_LINE: usize = 4096;
 /// The most of an error's text that is sent, in bytes. It may quote the client's line.
 const MAX_ERROR: usize = 512;
 
+/// What a client is told that sends more files than one.
+pub(super) const SEVERAL: &str = "several files, expected one with each dump";
+
 /// One client's connection, apart from its socket.
 ///
 /// A command is looked at only once the reply to the one before it is sent, and more is read only when all that is here
@@ -54,7 +57,7 @@ impl Session {
         }
         self.input.extend_from_slice(bytes);
         match (&self.file, file) {
-            (Some(_), Some(_)) => self.refuse("several files, expected one with each dump"),
+            (Some(_), Some(_)) => self.refuse(SEVERAL),
             (None, Some(file)) => self.file = Some(file),
             (_, None) => {}
         }
@@ -193,4 +196,157 @@ impl Handler for Idle {
         super::Status { state, vcpus: vec![state], uptime_ms: 0, memory: 0, resident: 0, panicked: false }
     }
     fn quit(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Machine;
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs::OpenOptions;
+
+    /// What a session answers to `bytes` at once.
+    fn answers(machine: &mut Machine, bytes: &[u8], file: Option<File>) -> Vec<Reply> {
+        let (mut session, mut replies) = (Session::default(), vec![]);
+        session.receive(bytes, file);
+        while {
+            session.step(machine);
+            !session.output().is_empty()
+        } {
+            replies.push(serde_json::from_slice(session.output()).unwrap());
+            session.sent(session.output().len());
+        }
+        replies
+    }
+
+    fn error(reply: &Reply) -> &str {
+        reply.error.as_deref().unwrap_or_default()
+    }
+
+    #[test]
+    fn each_line_has_its_reply() {
+        let mut machine = Machine::default();
+        let lines =
+            b"{\"do\":\"pause\"}\nnonsense\n\n{\"do\":\"nmi\",\"vcpu\":9}\r\n{\"do\":\"status\"}\n{\"do\":\"qui";
+        let replies = answers(&mut machine, lines, None);
+        assert_eq!(machine.done, ["pause", "nmi Some(9)"]);
+        assert_eq!(replies.iter().map(|reply| reply.ok).collect::<Vec<_>>(), [true, false, false, false, true]);
+        assert_eq!(error(&replies[3]), "no vCPU 9, expected 0 to 1");
+        assert_eq!(replies[4].status, Some(machine.status()));
+    }
+
+    #[test]
+    fn nothing_is_done_after_quit() {
+        let mut machine = Machine::default();
+        let replies = answers(&mut machine, b"{\"do\":\"quit\"}\n{\"do\":\"pause\"}\n", None);
+        assert_eq!((replies, machine.done), (vec![Reply::OK], vec!["quit".to_owned()]));
+    }
+
+    #[test]
+    fn a_dump_takes_the_file_that_came_along() {
+        let mut machine = Machine::default();
+        let file = tempfile::tempfile().unwrap();
+        let lines = b"{\"do\":\"status\"}\n{\"do\":\"dump\"}\n{\"do\":\"dump\"}\n";
+        let replies = answers(&mut machine, lines, Some(file));
+        assert_eq!(replies[1].dumped.map(|dumped| dumped.bytes), Some(4));
+        assert!(error(&replies[2]).starts_with("no file came along, expected"));
+    }
+
+    #[test]
+    fn a_file_does_not_outlive_the_lines_it_came_with() {
+        let mut session = Session::default();
+        session.receive(b"{\"do\":\"status\"}\n", Some(tempfile::tempfile().unwrap()));
+        session.step(&mut Machine::default());
+        assert!(session.file.is_none());
+        // A line that is not whole yet may want it.
+        let mut session = Session::default();
+        session.receive(b"{\"do\":\"status\"}\n{", Some(tempfile::tempfile().unwrap()));
+        session.step(&mut Machine::default());
+        assert!(session.file.is_some());
+        session.sent(usize::MAX);
+        session.receive(b"\"do\"", Some(tempfile::tempfile().unwrap()));
+        assert!(session.file.is_none() && !session.is_over() && session.room() == 0);
+        assert!(std::str::from_utf8(session.output()).unwrap().contains("several files, expected one"));
+    }
+
+    #[test]
+    fn a_dump_is_not_written_to_what_it_could_hang_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("core");
+        std::fs::write(&path, b"").unwrap();
+        let (_reader, pipe) = std::io::pipe().unwrap();
+        for (file, why) in [
+            (File::from(std::os::fd::OwnedFd::from(pipe)), "no regular file"),
+            (File::open("/").unwrap(), "no regular file"),
+            (OpenOptions::new().write(true).open("/dev/null").unwrap(), "no regular file"),
+            (File::open(&path).unwrap(), "cannot be written to"),
+            (OpenOptions::new().append(true).open(&path).unwrap(), "cannot be written to"),
+        ] {
+            let replies = answers(&mut Machine::default(), b"{\"do\":\"dump\"}\n", Some(file));
+            assert!(error(&replies[0]).contains(why), "{replies:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_ends_the_connection() {
+        let mut session = Session::default();
+        session.receive(&[b' '; MAX_LINE - 1], None);
+        session.step(&mut Machine::default());
+        assert!(session.output().is_empty() && session.room() == 1);
+        session.receive(b" ", None);
+        session.step(&mut Machine::default());
+        assert!(std::str::from_utf8(session.output()).unwrap().contains("a line of more than 4096 bytes, expected"));
+        assert_eq!((session.room(), session.is_over()), (0, false));
+        session.sent(session.output().len());
+        assert!(session.is_over());
+    }
+
+    #[test]
+    fn an_error_quotes_little() {
+        let line = format!("{{\"do\":\"{}\"}}\n", "\\u0001ü".repeat(400));
+        let replies = answers(&mut Machine::default(), line.as_bytes(), None);
+        assert!(error(&replies[0]).len() <= MAX_ERROR + 3 && error(&replies[0]).ends_with("..."));
+    }
+
+    /// Bytes that often are commands, or nearly.
+    fn input() -> impl Strategy<Value = Vec<u8>> {
+        let word = prop_oneof![
+            Just(b"{\"do\":\"status\"}\n".to_vec()),
+            Just(b"{\"do\":\"nmi\",\"vcpu\":".to_vec()),
+            Just(b"{\"do\":\"dump\"}".to_vec()),
+            Just(b"\n".to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..40),
+            Just(vec![b'['; 3000]),
+        ];
+        proptest::collection::vec(word, 0..20).prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_cuts_get_replies(bytes in input()) {
+            fuzz(&bytes);
+        }
+
+        #[test]
+        fn cuts_change_nothing(bytes in input(), cuts in proptest::collection::vec(1..50_usize, 1..20)) {
+            let whole = |cuts: &mut dyn Iterator<Item = usize>| {
+                let (mut session, mut sent) = (Session::default(), vec![]);
+                let mut rest = &bytes[..];
+                while !rest.is_empty() && !session.is_over() {
+                    let cut = cuts.next().unwrap_or(MAX_LINE).min(rest.len()).min(session.room());
+                    session.receive(&rest[..cut], None);
+                    rest = &rest[cut..];
+                    while {
+                        session.step(&mut Idle);
+                        !session.output().is_empty()
+                    } {
+                        sent.extend_from_slice(session.output());
+                        session.sent(session.output().len());
+                    }
+                }
+                sent
+            };
+            prop_assert_eq!(whole(&mut std::iter::empty()), whole(&mut cuts.into_iter().cycle()));
+        }
+    }
 }
