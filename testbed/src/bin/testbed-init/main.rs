@@ -4,6 +4,7 @@
 //! port, one at a time, until the host kills the machine. If it dies the kernel panics, which ends QEMU.
 
 mod command;
+mod keys;
 mod root;
 
 use anyhow::{ensure, Context as _};
@@ -51,6 +52,8 @@ fn live() -> anyhow::Result<()> {
         }
     }
     let kvm_ms = Path::new("/dev/kvm").exists().then(uptime_ms);
+    // What fails here is what a command is to find out for itself.
+    let _held = kvm_ms.map(|_| keys::hold().inspect_err(|error| eprintln!("testbed-init: /dev/kvm: {error}")));
     let mut port = open_port()?;
     if let Err(error) = root::enter(&setup) {
         Frame::Fatal(format!("{error:#}")).write(&mut port)?;
