@@ -4,7 +4,6 @@
 
 pub mod accel;
 pub mod qemu;
-mod tsc;
 
 use crate::error::Result;
 use crate::process;

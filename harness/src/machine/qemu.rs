@@ -1,9 +1,10 @@
 //! QEMU, with KVM or with its own translator (TCG).
 
 use super::accel::Accel;
-use super::{tsc, Machine, Spec};
+use super::{Machine, Spec};
 use crate::error::Result;
 use crate::process;
+use mmtorture_bootkit::tsc;
 use std::path::Path;
 use std::process::Command;
 

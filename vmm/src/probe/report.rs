@@ -276,9 +276,14 @@ impl Report {
                     0 => String::new(),
                     n => format!(" and {n} more"),
                 };
+                let untried = self.measured.iter().flat_map(|measured| &measured.checks);
+                let untried = match untried.filter(|check| check.outcome == Outcome::NotRun).count() {
+                    0 => String::new(),
+                    n => format!(", had no time for {n} instructions"),
+                };
                 match named.is_empty() {
-                    true => kind,
-                    false => format!("{kind}, stops at {}{more}", named.join(", ")),
+                    true => format!("{kind}{untried}"),
+                    false => format!("{kind}, stops at {}{more}{untried}", named.join(", ")),
                 }
             }
             Verdict::Absent { reason } => reason.to_string(),
@@ -349,7 +354,9 @@ mod tests {
         let odd = report(0.5, &[("rdtsc", Outcome::Stopped(Stop::WrongAnswer { got: 0, expected: 1 }))]);
         assert!(!odd.usable_for_torture());
         assert_eq!(odd.sentence(), "incomplete KVM, stops at rdtsc (wrong result 0x0, not 0x1)");
-        assert!(!report(0.5, &[("rdtsc", Outcome::NotRun)]).usable_for_torture());
+        let unfinished = report(0.5, &[("rdtsc", Outcome::NotRun)]);
+        assert!(!unfinished.usable_for_torture());
+        assert_eq!(unfinished.sentence(), "incomplete KVM, had no time for 1 instructions");
     }
 
     #[test]
