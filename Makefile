@@ -7,7 +7,7 @@ BIN := target/x86_64-unknown-linux-gnu/release
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e proof
+.PHONY: help setup build demo test lint unit e2e bed proof
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
@@ -45,7 +45,11 @@ lint:
 unit: setup
 	$(CARGO) test --release --workspace --lib --bins --locked
 
-e2e: build
+# The kernel that the testbed boots. Without it, offline for instance, tests that need it say so and are skipped.
+bed: build
+	-$(BIN)/testbed fetch
+
+e2e: build bed
 	$(CARGO) test --release --workspace --locked --test '*'
 
 proof: build
