@@ -8,7 +8,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e drgn proof
+.PHONY: help setup build demo test lint unit e2e bed drgn proof
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
@@ -47,7 +47,11 @@ lint:
 unit: setup
 	$(CARGO) test --release --workspace --lib --bins --locked
 
-e2e: build drgn
+# The kernel that the testbed boots. Without it, offline for instance, tests that need it say so and are skipped.
+bed: build
+	-$(BIN)/testbed fetch
+
+e2e: build bed drgn
 	$(CARGO) test --release --workspace --locked --test '*'
 
 # Without Python's venv or a package index, the test is skipped.

@@ -164,6 +164,13 @@ impl Running {
     }
 }
 
+/// A test that fails must not leave a guest that spins.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
 /// How a guest ended, and what it said.
 pub struct Ended {
     pub ending: Ending,

@@ -2,9 +2,10 @@
 //!
 //! KVM switches static keys as machines come and go, one of them in the scheduler (kvm_create_vm →
 //! preempt_notifier_inc): the kernel then patches its own code by way of INT3 (arch/x86/kernel/alternative.c,
-//! text_poke_bp_batch) while its other processors run it. Multi-threaded TCG loses that race now and then (seen with
-//! QEMU 7.2): a processor keeps a translation of the page from while the INT3 was there, and takes a breakpoint at an
-//! address that has none, for ever. With machines that stay, the keys stay as they are.
+//! text_poke_bp_batch) while its other processors run it. Under multi-threaded TCG (QEMU 7.2) that froze the guest now
+//! and then. In the freeze that was looked into, both processors took a breakpoint in __schedule that the kernel had
+//! removed, over and over, as if they kept a translation from while it was there. With machines that stay, the keys
+//! stay as they are.
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
