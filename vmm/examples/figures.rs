@@ -76,7 +76,9 @@ fn start(program: &str, kernel: &Path) -> (Duration, u64, u64) {
 fn resident(child: &Child) -> (u64, u64) {
     let maps = std::fs::read_to_string(format!("/proc/{}/smaps", child.id())).expect("smaps");
     let kib = |line: &str, key: &str| {
-        line.strip_prefix(key).and_then(|rest| rest.trim().strip_suffix(" kB")).map(|n| n.trim().parse::<u64>().expect("KiB"))
+        line.strip_prefix(key)
+            .and_then(|rest| rest.trim().strip_suffix(" kB"))
+            .map(|n| n.trim().parse::<u64>().expect("KiB"))
     };
     let (mut all, mut guest, mut size) = (0, 0, 0);
     for line in maps.lines() {
@@ -90,7 +92,8 @@ fn resident(child: &Child) -> (u64, u64) {
 }
 
 fn boot(kernel: &Path) {
-    let config = Config::parse_from(["vmm", "--no-confinement", "--memory", "16", "--kernel", &kernel.to_string_lossy()]);
+    let config =
+        Config::parse_from(["vmm", "--no-confinement", "--memory", "16", "--kernel", &kernel.to_string_lossy()]);
     let ending = machine::run(&config, &mut |_| {}).expect("the host works");
     assert_eq!(ending, Ending::Reset { by: ResetBy::I8042 });
 }
@@ -111,6 +114,11 @@ impl Process {
         let pages = std::fs::read_to_string("/proc/self/statm").expect("/proc");
         let pages: u64 = pages.split(' ').nth(1).and_then(|n| n.parse().ok()).expect("statm");
         let mappings = std::fs::read_to_string("/proc/self/maps").expect("/proc").lines().count();
-        Self { resident_kib: pages * 4, descriptors: count("/proc/self/fd"), threads: count("/proc/self/task"), mappings }
+        Self {
+            resident_kib: pages * 4,
+            descriptors: count("/proc/self/fd"),
+            threads: count("/proc/self/task"),
+            mappings,
+        }
     }
 }

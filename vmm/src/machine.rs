@@ -71,7 +71,8 @@ pub fn run(config: &Config, event: &mut dyn FnMut(Event)) -> Result<Ending> {
     }
     log!("cpu: {} vCPUs", fds.len());
 
-    let outside = Arc::new(Outside { ports: parts.ports, memory: parts.memory, ram: ram.clone(), end: Arc::clone(&end) });
+    let outside =
+        Arc::new(Outside { ports: parts.ports, memory: parts.memory, ram: ram.clone(), end: Arc::clone(&end) });
     let mut server = control.map(Server::new).transpose().map_err(Error::host("epoll"))?;
     let vcpus = Vcpus::start(fds, &outside, &confinement)?;
     let mut operator = operate::Operator::new(&vcpus, &ram, &end);

@@ -67,7 +67,7 @@ fn probe_at(path: &Path) -> Report {
         return Report::absent(absence, started.elapsed());
     }
     let making = making.elapsed().min(MAKING_AT_MOST);
-    let guests = u32::try_from(programs::ALL.len()).unwrap_or(u32::MAX);
+    let guests = u32::try_from(programs::ALL.len() + 1).unwrap_or(u32::MAX);
     let pace = Pace { making, end: started + BUDGET + making * guests };
     let counted = kick::within(LOOP_DEADLINE, {
         let kvm = Arc::clone(&kvm);
@@ -82,7 +82,11 @@ fn probe_at(path: &Path) -> Report {
         Check { instruction: program.instruction.to_owned(), outcome }
     });
     let checks = checks.collect();
-    Report::of(Measured { counted, checks }, started.elapsed())
+    let xsetbv = match programs::XSETBV_HEARD.offered(&kvm) {
+        true => tried(&kvm, &programs::XSETBV_HEARD, pace),
+        false => Outcome::NotOffered,
+    };
+    Report::of(Measured { counted, checks, xsetbv }, started.elapsed())
 }
 
 /// How much time there is.
@@ -139,7 +143,7 @@ mod tests {
         let took = started.elapsed();
         println!("{}\n{}", report.sentence(), serde_json::to_string_pretty(&report).unwrap());
         // Deadlines bound the guests; a busy host may be late to wake us.
-        let guests = u32::try_from(programs::ALL.len()).unwrap();
+        let guests = u32::try_from(programs::ALL.len() + 1).unwrap();
         assert!(took < BUDGET + MAKING_AT_MOST * guests + Duration::from_secs(2), "{took:?}");
         let Some(measured) = &report.measured else {
             println!("skipped: {}", report.sentence());

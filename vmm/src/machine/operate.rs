@@ -9,8 +9,8 @@ use crate::log::log;
 use crate::vcpu::Vcpus;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
@@ -160,7 +160,8 @@ impl Handler for Operator<'_> {
     fn dump(&mut self, mut file: File) -> std::result::Result<Dumped, String> {
         let was_paused = self.paused.is_some();
         let states = self.stop()?.to_vec();
-        let dumped = dump::write(&mut file, self.ram, &states, self.pagemap.as_ref()).map_err(|e| format!("cannot write the core: {e}"));
+        let dumped = dump::write(&mut file, self.ram, &states, self.pagemap.as_ref())
+            .map_err(|e| format!("cannot write the core: {e}"));
         if let Ok(dumped) = &dumped {
             log!("dump: {dumped:?}");
         }

@@ -79,10 +79,9 @@ impl Parts {
     ) -> Result<Self> {
         let mut parts = Self { ports: Bus::default(), memory: Bus::default(), virtio: Vec::new() };
         let [console, events] = streams;
-        for (name, at, irq, stream) in [
-            ("console", layout::COM1, layout::COM1_IRQ, console),
-            ("events", layout::COM2, layout::COM2_IRQ, events),
-        ] {
+        for (name, at, irq, stream) in
+            [("console", layout::COM1, layout::COM1_IRQ, console), ("events", layout::COM2, layout::COM2_IRQ, events)]
+        {
             let serial = Serial::new(name, interrupt(vm, irq)?, stream, Arc::clone(end));
             parts.port(at, layout::COM_PORTS, serial);
             log!("{name}: 16550 at port {at:#x}, interrupt {irq}");

@@ -79,7 +79,8 @@ fn internal_error(vcpu: u8, fd: &mut VcpuFd, outside: &Outside) -> Ending {
     let run = fd.get_kvm_run();
     // SAFETY: after KVM_EXIT_INTERNAL_ERROR, `internal` and, in it, `emulation_failure` are what the kernel filled in;
     // both are plain integers.
-    let (suberror, failure) = unsafe { (run.__bindgen_anon_1.internal.suberror, run.__bindgen_anon_1.emulation_failure) };
+    let (suberror, failure) =
+        unsafe { (run.__bindgen_anon_1.internal.suberror, run.__bindgen_anon_1.emulation_failure) };
     // SAFETY: as above; a plain struct of a byte count and bytes.
     let told = unsafe { failure.__bindgen_anon_1.__bindgen_anon_1 };
     let flagged = failure.flags & u64::from(KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) != 0;

@@ -89,12 +89,7 @@ impl Vcpus {
         for (index, mut fd) in (0..).zip(fds) {
             let mailbox = Arc::new(Mailbox::default());
             let kick = Kick::of(&mut fd);
-            let processor = Processor {
-                index,
-                fd,
-                mailbox: Arc::clone(&mailbox),
-                outside: Arc::clone(outside),
-            };
+            let processor = Processor { index, fd, mailbox: Arc::clone(&mailbox), outside: Arc::clone(outside) };
             let confinement = Arc::clone(confinement);
             let thread = std::thread::Builder::new()
                 .name(format!("vcpu{index}"))
