@@ -134,7 +134,7 @@ fn fuzz(target: &'static Target, args: &Args) {
         let (digest, allocated) = execute(target, &input, args);
         most = most.max(allocated);
         if seen.len() < SEEN && seen.insert(digest) {
-            if let Some(folder) = &folder {
+            if let Some(folder) = folder.as_ref().filter(|_| inputs.len() < KEPT) {
                 let path = folder.join(format!("{digest:016x}"));
                 if let Err(error) = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, &input)) {
                     eprintln!("{}: {error}", path.display());
