@@ -19,8 +19,10 @@ pub const MAX_NODES: u8 = 8;
 /// on standard error.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "mmtorture-vmm", version, max_term_width = 100)]
-#[command(after_help = "Exit status: 0 the guest came to an end, which standard output tells; 2 the request is wrong; \
-3 the host failed.")]
+#[command(
+    after_help = "Exit status: 0 the guest came to an end, which standard output tells; 2 the request is wrong; \
+3 the host failed."
+)]
 pub struct Config {
     /// The kernel: a vmlinux or a bzImage
     #[arg(long, value_name = "FILE")]
