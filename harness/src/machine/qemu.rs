@@ -68,7 +68,10 @@ impl Machine for Qemu {
             Accel::Tcg => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-d", "cpu_reset"]),
             Accel::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),
         };
-        qemu.args(["-smp", &spec.cpus.to_string(), "-m", &format!("{}M", spec.memory_mib)]);
+        // A package each: the firmware's MP table, by which a kernel without ACPI finds its CPUs, has one CPU of each
+        // package (SeaBIOS, src/fw/mptable.c).
+        qemu.args(["-smp", &format!("{0},sockets={0},cores=1,threads=1", spec.cpus)]);
+        qemu.args(["-m", &format!("{}M", spec.memory_mib)]);
         qemu.arg("-kernel").arg(&spec.kernel).arg("-initrd").arg(&spec.initramfs);
         let fw_cfg = if spec.dump { FW_CFG } else { "" };
         let cmdline: Vec<_> =
@@ -243,7 +246,7 @@ mod tests {
             "-qmp unix:/tmp/mmt-x/control,server=on,wait=off",
             "-device pvpanic -action panic=none",
             "-accel tcg,thread=multi -cpu max -d cpu_reset",
-            "-smp 2 -m 320M -kernel /k/bzImage -initrd /k/initramfs.cpio -append console=ttyS0 panic=-1",
+            "-smp 2,sockets=2,cores=1,threads=1 -m 320M -kernel /k/bzImage -initrd /k/initramfs.cpio -append console=ttyS0 panic=-1",
             "-chardev file,id=console,path=/dev/fd/5 -serial chardev:console",
         ] {
             assert!(text.contains(part), "no '{part}' in {text}");

@@ -14,8 +14,9 @@ pub struct Verdict {
     pub why: String,
 }
 
-/// Judges. Adds findings that only the machine saw. `banner` is what `uname -v` must begin with.
-pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
+/// Judges. Adds findings that only the machine saw. `banner` is what `uname -v` must begin with, `cpus` what
+/// the guest must have.
+pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str, cpus: u32) -> Verdict {
     let verdict = |outcome, why: String| Verdict { outcome, why };
     heard(seen, ending);
     if matches!(ending, Ending::Failed { .. } | Ending::InternalError { .. }) {
@@ -68,6 +69,9 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
         seen.findings.push(finding);
         return verdict(Outcome::Fail, why);
     };
+    if let Some(hello) = seen.hello.as_ref().filter(|hello| hello.cpus != cpus) {
+        return verdict(Outcome::NotExercised, format!("the guest has {} CPUs, not {cpus}", hello.cpus));
+    }
     if let Some(knob) = seen.knobs.iter().find(|k| k.error.is_some()) {
         let error = knob.error.as_deref().unwrap_or_default();
         return verdict(
@@ -142,13 +146,13 @@ mod tests {
     }
 
     fn outcome(seen: &Seen, ending: &Ending) -> Outcome {
-        judge(&mut seen.clone(), ending, "#mmt-abc ").outcome
+        judge(&mut seen.clone(), ending, "#mmt-abc ", 2).outcome
     }
 
     #[test]
     fn a_pass_is_earned() {
         let seen = passed();
-        let verdict = judge(&mut seen.clone(), &Ending::PowerOff, "#mmt-abc ");
+        let verdict = judge(&mut seen.clone(), &Ending::PowerOff, "#mmt-abc ", 2);
         assert_eq!(verdict, Verdict { outcome: Outcome::Pass, why: "swap-out 99".into() });
 
         let mut idle = seen.clone();
@@ -159,12 +163,16 @@ mod tests {
         undeclared.claims.clear();
         assert_eq!(outcome(&undeclared, &Ending::PowerOff), Outcome::NotExercised);
 
+        let mut alone = seen.clone();
+        alone.hello.as_mut().unwrap().cpus = 1;
+        assert_eq!(outcome(&alone, &Ending::PowerOff), Outcome::NotExercised);
+
         let mut knob = seen.clone();
         let error = Some("no such file".to_owned());
         knob.knobs.push(ReadBack { dimension: "thp".into(), asked: "always".into(), got: String::new(), error });
         assert_eq!(outcome(&knob, &Ending::PowerOff), Outcome::NotExercised);
 
-        assert_eq!(judge(&mut seen.clone(), &Ending::PowerOff, "#mmt-xyz ").outcome, Outcome::InfraError);
+        assert_eq!(judge(&mut seen.clone(), &Ending::PowerOff, "#mmt-xyz ", 2).outcome, Outcome::InfraError);
     }
 
     #[test]
@@ -183,7 +191,7 @@ mod tests {
     #[test]
     fn a_guest_that_vanishes_has_failed() {
         let mut seen = Seen { done: None, phase: Some(Phase::Torture), ..passed() };
-        assert_eq!(judge(&mut seen, &Ending::PowerOff, "#mmt-abc ").outcome, Outcome::Fail);
+        assert_eq!(judge(&mut seen, &Ending::PowerOff, "#mmt-abc ", 2).outcome, Outcome::Fail);
         assert_eq!(seen.findings[0].title, "guest vanished");
     }
 
@@ -201,7 +209,7 @@ mod tests {
     #[test]
     fn each_ending_is_told_apart() {
         let judged = |mut seen: Seen, ending: &Ending| {
-            let verdict = judge(&mut seen, ending, "#mmt-abc ");
+            let verdict = judge(&mut seen, ending, "#mmt-abc ", 2);
             let findings: Vec<_> = seen.findings.iter().map(|f| (f.title.clone(), f.primary)).collect();
             (verdict.outcome, verdict.why, findings)
         };

@@ -171,7 +171,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     // The guest's memory is the host's again before its dump is compressed.
     drop(running);
     let mut seen = watch.finish(followed.at);
-    let verdict = judge::judge(&mut seen, &ending, &job.kernel.banner());
+    let verdict = judge::judge(&mut seen, &ending, &job.kernel.banner(), job.cell.shape.cpus);
     let core = match (followed.core, job.cores) {
         (Some(dumped), Some(cores)) => Some(keep_core(dumped, cores, job)),
         (None, Some(cores)) if !followed.by_us => no_core(&seen, &ending, cores),
