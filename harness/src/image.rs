@@ -10,11 +10,12 @@ use mmtorture_bootkit::cpio::Cpio;
 use mmtorture_protocol::{Request, REQUEST_PATH};
 use std::path::{Path, PathBuf};
 
-/// The guest's programs, which are built beside this one.
+/// The programs that are built beside this one: the guest's, and the machine.
 #[derive(Debug, Clone)]
 pub struct Programs {
     init: PathBuf,
     torture: PathBuf,
+    vmm: PathBuf,
 }
 
 impl Programs {
@@ -31,16 +32,21 @@ impl Programs {
                 return Ok(path);
             }
             Err(Error::host(format!(
-                "{} is missing: the guest's programs stand beside mmtorture; `cargo build --release` makes them all",
+                "{} is missing: it stands beside mmtorture; `cargo build --release` makes them all",
                 path.display()
             )))
         };
-        Ok(Self { init: find("guest-init")?, torture: find("torture")? })
+        Ok(Self { init: find("guest-init")?, torture: find("torture")?, vmm: find("mmtorture-vmm")? })
     }
 
     /// The workloads' program: it runs on the host as well.
     pub fn torture(&self) -> &Path {
         &self.torture
+    }
+
+    /// Our own virtual machine monitor.
+    pub fn vmm(&self) -> &Path {
+        &self.vmm
     }
 
     /// The base archive, in the cache.

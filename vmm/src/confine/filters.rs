@@ -68,6 +68,8 @@ const WORKER: &[libc::c_long] = &[
     libc::SYS_getrandom,
     libc::SYS_preadv,
     libc::SYS_pwritev,
+    // With RWF_DSYNC, where the guest did not negotiate flushes.
+    libc::SYS_pwritev2,
     libc::SYS_pread64,
     libc::SYS_pwrite64,
     libc::SYS_fdatasync,
