@@ -121,7 +121,8 @@ impl Running {
     pub fn start(machine: &dyn Machine, spec: &Spec, log: &Path) -> Result<(Self, PipeReader, PipeReader)> {
         let (console, console_end) = stream()?;
         let (events, events_end) = stream()?;
-        let path = |end: &OwnedFd| PathBuf::from(format!("/dev/fd/{}", end.as_raw_fd()));
+        // Not /dev/fd, which udev makes: a host without it, in a container or an initramfs, has /proc all the same.
+        let path = |end: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", end.as_raw_fd()));
         let folder = control_folder(&std::env::temp_dir())?;
         let control = folder.path().join("control");
         let ports = Ports { console: &path(&console_end), events: &path(&events_end), control: &control };
