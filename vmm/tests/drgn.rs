@@ -83,7 +83,19 @@ impl Qmp {
 fn dump_of_a_panic(kernel: &Path, folder: &Path, dump: &Path) {
     let (console, monitor) = (folder.join("console"), folder.join("qmp"));
     let mut qemu = Command::new("qemu-system-x86_64");
-    qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-smp", "2", "-m", "256M"]);
+    // The firmware's MP table, by which a kernel without ACPI finds its CPUs, has one for each socket.
+    qemu.args([
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-machine",
+        "q35",
+        "-smp",
+        "2,sockets=2,cores=1,threads=1",
+        "-m",
+        "256M",
+    ]);
     qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-append", "console=ttyS0 lpj=10000000 panic=0"]);
     qemu.arg("-kernel").arg(kernel.join("bzImage"));
     qemu.arg("-serial").arg(format!("file:{}", console.display()));
