@@ -11,6 +11,9 @@
 //!
 //! The confined process may not open files, so a dump's comes from the client. [`protocol`] has the types, [`Server`]
 //! the socket, [`Session`] what a connection's bytes mean, [`Client`] the other end.
+//!
+//! System calls of [`Server::serve`]: accept4, ioctl(FIONBIO), epoll_ctl, epoll_wait, recvmsg, sendto, statx,
+//! fcntl(F_GETFL), close.
 
 mod client;
 pub mod protocol;
@@ -19,7 +22,7 @@ mod session;
 
 pub use client::{Client, ClientError};
 pub use protocol::{Command, Dumped, Reply, State, Status};
-pub use server::{Server, MAX_CONNECTIONS};
+pub use server::{Server, DESCRIPTORS, MAX_CONNECTIONS};
 pub use session::{fuzz, Session, MAX_LINE};
 
 use std::fs::File;

@@ -15,6 +15,10 @@ use vmm_sys_util::sock_ctrl_msg::ScmSocket;
 /// The most clients at a time. One more is told so and let go.
 pub const MAX_CONNECTIONS: usize = 4;
 
+/// The most descriptors that the server opens: a connection and a file for each client, one more client, two more files.
+/// With fewer left under RLIMIT_NOFILE, a client that waits for one would keep [`Server`] ready, and the main loop busy.
+pub const DESCRIPTORS: usize = 2 * MAX_CONNECTIONS + 3;
+
 /// The most clients that are taken in one call of [`Server::serve`].
 const ACCEPTS: usize = 8;
 

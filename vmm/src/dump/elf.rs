@@ -52,7 +52,7 @@ pub fn layout(notes: &[u8], ranges: &[(u64, u64)]) -> (Vec<u8>, Vec<Segment>, u6
     (headers, segments, offset)
 }
 
-/// The notes: registers of each vCPU for all debuggers, once more for those that know QEMU's, and VMCOREINFO.
+/// The notes: registers of each vCPU for all debuggers, once more as QEMU has them, and VMCOREINFO.
 pub fn notes(cpus: &[CpuState], vmcoreinfo: Option<&[u8]>) -> Vec<u8> {
     let mut notes = vec![];
     for (id, cpu) in (1..).zip(cpus) {

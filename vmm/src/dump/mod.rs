@@ -1,4 +1,4 @@
-//! Dumps: a guest's memory and registers as an ELF core, which drgn and crash open with the kernel's vmlinux.
+//! Dumps: a guest's memory and registers as an ELF core, which drgn opens with the kernel's vmlinux.
 //!
 //! ```text
 //! ELF header        ET_CORE, EM_X86_64
@@ -9,7 +9,10 @@
 //!
 //! Addresses are physical: how virtual ones translate follows from VMCOREINFO, which says where the kernel's page tables
 //! are. The kernel makes that note for kdump; [`vmcoreinfo`] finds it in memory. A kernel without it (too early, or
-//! without CONFIG_KEXEC_CORE) is dumped all the same.
+//! without CONFIG_CRASH_CORE) is dumped all the same.
+//!
+//! System calls, for a confined process: ftruncate, lseek, write, pread64 of the [`Pagemap`], mmap and munmap of its
+//! buffers.
 
 mod elf;
 mod pagemap;
@@ -72,7 +75,7 @@ pub fn write(
     let mut writer = Writer { file, written: 0 };
     writer.core(memory, cpus, pages).map_err(|error| {
         let written = writer.written;
-        io::Error::new(error.kind(), format!("{error}, with {written} bytes written: the file is partial"))
+        io::Error::new(error.kind(), format!("{error}, after at least {written} bytes: the file is partial"))
     })
 }
 
@@ -337,6 +340,6 @@ mod tests {
         let memory = memory();
         memory.write_slice(b"something", GuestAddress(0)).unwrap();
         let error = write(&mut File::open("/dev/null").unwrap(), &memory, &[cpu()], None).unwrap_err();
-        assert!(error.to_string().ends_with("with 0 bytes written: the file is partial"), "{error}");
+        assert!(error.to_string().ends_with("after at least 0 bytes: the file is partial"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What drgn sees in a core: drgn.py CORE VMLINUX prints one JSON object.
+"""What drgn sees in a core: core.py CORE VMLINUX prints one JSON object.
 
 Tasks, the stack of each CPU, the stack of a sleeping task, and the CPU that panicked, if one did.
 """
@@ -8,8 +8,8 @@ import json
 import sys
 
 import drgn
-from drgn.helpers.linux.cpumask import for_each_online_cpu
-from drgn.helpers.linux.pid import find_task
+from drgn.helpers.linux.cpumask import for_each_present_cpu
+from drgn.helpers.linux.pid import find_task, for_each_task
 from drgn.helpers.linux.sched import cpu_curr, task_cpu, task_state_to_char
 
 
@@ -27,11 +27,10 @@ def main(core, vmlinux):
     prog.set_core_dump(core)
     prog.load_debug_info([vmlinux])
 
-    from drgn.helpers.linux.pid import for_each_task
-
     tasks = [{**describe(task), "cpu": task_cpu(task), "state": task_state_to_char(task)} for task in for_each_task(prog)]
     cpus = []
-    for cpu in for_each_online_cpu(prog):
+    # After a panic, only one is still online.
+    for cpu in for_each_present_cpu(prog):
         task = cpu_curr(prog, cpu)
         cpus.append({"cpu": cpu, **describe(task), "stack": frames(prog.stack_trace(task))})
     sleeper = next(task for task in tasks if task["state"] in "SDI" and task["pid"] > 1)
