@@ -50,10 +50,28 @@ fn plan_prints_cells() {
 fn a_host_without_qemu_is_told_so() {
     let bench = Bench::new();
     let matrix = bench.matrix("").display().to_string();
-    let mut command = bench.command(&["run", &matrix]);
+    let mut command = bench.command(&["run", &matrix, "--machine", "qemu"]);
     command.env("PATH", bench.path("empty"));
     let said = common::Said::of(command.output().unwrap());
     said.expect(3, &["qemu-system-x86_64 is not installed", "make setup"]);
+    assert!(!bench.path("results").exists());
+}
+
+#[test]
+fn a_machine_that_cannot_be_is_refused() {
+    let bench = Bench::new();
+    let run = |options: &[&str]| {
+        let matrix = bench.matrix("").display().to_string();
+        bench.run(&[&["run", &matrix], options].concat())
+    };
+    run(&["--machine", "vmm", "--accel", "tcg"]).expect(2, &["--machine vmm with --accel tcg", "expected"]);
+    run(&["--machine", "bochs"]).expect(2, &["possible values: auto, vmm, qemu"]);
+    assert!(!bench.path("results").exists());
+    if mmtorture_vmm::probe().usable_for_torture() {
+        eprintln!("skipped: this host's KVM runs guests natively, so --machine vmm is not refused");
+        return;
+    }
+    run(&["--machine", "vmm"]).expect(3, &["needs a KVM that runs guests natively", "--accel kvm insists"]);
     assert!(!bench.path("results").exists());
 }
 
@@ -103,6 +121,8 @@ fn doctor_checks_this_host() {
     let checks = said.json();
     let kvm = checks.as_array().unwrap().iter().find(|c| c["what"] == "KVM").expect("KVM is checked");
     assert!(!kvm["detail"].as_str().unwrap().is_empty());
+    let machine = checks.as_array().unwrap().iter().find(|c| c["what"] == "machine").expect("a machine is chosen");
+    assert!(machine["detail"].as_str().unwrap().starts_with("auto chooses "), "{machine}");
     let missing = checks.as_array().unwrap().iter().any(|c| c["status"] == "missing");
     assert_eq!(said.status, Some(if missing { 3 } else { 0 }));
 }

@@ -18,15 +18,16 @@ use anyhow::Context;
 use ending::Ending;
 use monitor::{Monitor, Said};
 use rustix::io::{fcntl_getfd, fcntl_setfd, FdFlags};
-use std::io::{PipeReader, Read};
+use std::io::{PipeReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread::JoinHandle;
 
 /// The longest name of a control socket, in bytes: `sun_path` has 108 with the NUL.
 const MAX_SOCKET_NAME: usize = 107;
 
-/// The most that is read of a machine's own log, from its beginning, in bytes.
+/// The most that is kept of a machine's own log, in bytes. A guest can make QEMU write a page at each reset of a CPU.
 const MAX_LOG: u64 = 4 << 20;
 
 /// What a machine is asked to run.
@@ -89,6 +90,11 @@ pub trait Machine: Send + Sync {
         ending
     }
 
+    /// What in the machine's own log says why it failed.
+    fn complaint(&self, log: &str) -> String {
+        log.trim().to_owned()
+    }
+
     /// The machine and accelerator, for people.
     fn describe(&self) -> String;
 
@@ -106,7 +112,7 @@ pub struct Running {
     pub monitor: Box<dyn Monitor>,
     /// What was run, for a person who wants to run it again.
     pub argv: Vec<String>,
-    log: PathBuf,
+    log: Option<JoinHandle<Vec<u8>>>,
     /// Where its control socket is; removed with this.
     _control: tempfile::TempDir,
 }
@@ -128,7 +134,7 @@ impl Running {
         let ports = Ports { console: &path(&console_end), events: &path(&events_end), control: &control };
         let mut command = machine.command(spec, &ports);
         let log_file = std::fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         process::die_with_parent(&mut command);
         let tool = command.get_program().to_string_lossy().into_owned();
         let argv = std::iter::once(command.get_program())
@@ -137,8 +143,11 @@ impl Running {
             .collect();
         let mut child = spawn_with(&mut command, &tool, [&console_end, &events_end])?;
         let stdout = child.stdout.take().context("the machine's output is a pipe")?;
+        let stderr = child.stderr.take().context("the machine's messages are a pipe")?;
+        let log = std::thread::Builder::new().name("machine log".into()).spawn(move || keep_log(stderr, log_file));
+        let log = log.context("cannot start a thread").inspect_err(|_| process::kill_group(&mut child))?;
         let monitor = machine.monitor(stdout, &control).inspect_err(|_| process::kill_group(&mut child))?;
-        Ok((Self { child, monitor, argv, log: log.to_owned(), _control: folder }, console, events))
+        Ok((Self { child, monitor, argv, log: Some(log), _control: folder }, console, events))
     }
 
     /// Ends it at once. Harmless where it has ended.
@@ -154,16 +163,17 @@ impl Running {
     pub fn finish(&mut self, machine: &dyn Machine, by_us: bool) -> Result<(Said, Ending)> {
         let status = self.child.wait().context("cannot wait for the machine")?;
         let mut said = self.monitor.last_words();
-        let mut log = Vec::new();
-        // A log that cannot be read explains nothing; that is all.
-        let _ = std::fs::File::open(&self.log).and_then(|file| file.take(MAX_LOG).read_to_end(&mut log));
+        let log = self.log.take().and_then(|log| log.join().ok()).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let ending = match said.ending.take() {
             Some(Ending::Failed { .. }) if by_us => Ending::Stopped,
             Some(ending) => machine.refine(ending, &log),
             None if by_us => Ending::Stopped,
             None if status.success() => Ending::Unknown,
-            None => Ending::Failed { why: format!("{} failed ({status}): {}", machine.describe(), log.trim()) },
+            None => {
+                let complaint = machine.complaint(&log);
+                Ending::Failed { why: format!("{} failed ({status}): {complaint}", machine.describe()) }
+            }
         };
         Ok((said, ending))
     }
@@ -200,6 +210,20 @@ fn spawn_with(command: &mut Command, tool: &str, ends: [&OwnedFd; 2]) -> Result<
     child
 }
 
+/// Reads a machine's messages to their end; the first of them go to `file`, and are returned.
+fn keep_log(mut stderr: impl Read, mut file: std::fs::File) -> Vec<u8> {
+    let mut log = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = stderr.read(&mut buffer) {
+        if (log.len() as u64) < MAX_LOG {
+            log.extend_from_slice(&buffer[..n]);
+            // On a full disk the log is the least that is lost.
+            let _ = file.write_all(&buffer[..n]);
+        }
+    }
+    log
+}
+
 /// A folder for a control socket, whose name must be short: in `preferred`, or in /tmp.
 fn control_folder(preferred: &Path) -> Result<tempfile::TempDir> {
     let mut places = [preferred, Path::new("/tmp")].into_iter().map(|place| {
@@ -232,6 +256,43 @@ mod tests {
             disks: Vec::new(),
             dump: false,
         }
+    }
+
+    #[test]
+    fn a_machine_is_started_followed_and_asked_how_it_ended() {
+        let vmm = vmm::Vmm::new(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/fake-vmm")));
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("machine.log");
+        let run = |how: &str| {
+            let spec = Spec { cmdline: how.into(), ..spec() };
+            let (mut running, mut console, mut events) = Running::start(&vmm, &spec, &log).unwrap();
+            let killed = how == "hang";
+            let mut said = [0; 13];
+            console.read_exact(&mut said).unwrap();
+            assert_eq!(&said, b"Linux version");
+            if killed {
+                running.kill();
+            }
+            let mut rest = String::new();
+            events.read_to_string(&mut rest).unwrap();
+            let (said, ending) = running.finish(&vmm, killed).unwrap();
+            assert!(rest == "{}\n" || killed, "{rest}");
+            (said.panicked, ending)
+        };
+        assert_eq!(run("off"), (false, Ending::PowerOff));
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "a log line\n");
+        assert_eq!(run("panic"), (true, Ending::Reset { by: Some("i8042".into()) }));
+        assert_eq!(run("hang"), (false, Ending::Stopped));
+        assert_eq!(run("nothing"), (false, Ending::Unknown));
+        let why = "mmtorture-vmm with KVM failed (exit status: 2): a log line\nno such kernel".to_owned();
+        assert_eq!(run("fail"), (false, Ending::Failed { why }));
+    }
+
+    #[test]
+    fn a_log_without_end_is_read_and_not_kept() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let log = keep_log(std::io::repeat(b'x').take(3 * MAX_LOG), file.reopen().unwrap());
+        assert_eq!((log.len() as u64, file.as_file().metadata().unwrap().len()), (MAX_LOG, MAX_LOG));
     }
 
     #[test]

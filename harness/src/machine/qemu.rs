@@ -112,6 +112,16 @@ impl Machine for Qemu {
         }
     }
 
+    fn complaint(&self, log: &str) -> String {
+        // What is not of its own is what -d asked for.
+        let own: Vec<_> = log.lines().filter(|line| line.starts_with(PROGRAM)).collect();
+        if own.is_empty() {
+            log.lines().last().unwrap_or_default().to_owned()
+        } else {
+            own.join("; ")
+        }
+    }
+
     fn describe(&self) -> String {
         format!("QEMU with {}", self.accel.name())
     }
@@ -280,6 +290,14 @@ mod tests {
         let fault = Ending::TripleFault { vcpu: None, registers: None };
         assert_eq!(qemu.refine(reset(), "CPU Reset (CPU 0)\nTriple fault\n"), fault);
         assert_eq!(qemu.refine(Ending::PowerOff, "Triple fault\n"), Ending::PowerOff);
+    }
+
+    #[test]
+    fn its_complaint_is_found_among_register_dumps() {
+        let qemu = Qemu { accel: Accel::Tcg, hints: String::new() };
+        let log = "CPU Reset (CPU 0)\nEAX=0\nqemu-system-x86_64: no such device\nXMM07=0\n";
+        assert_eq!(qemu.complaint(log), "qemu-system-x86_64: no such device");
+        assert_eq!(qemu.complaint("a\nlast words\n"), "last words");
     }
 
     /// In the form of target/i386/cpu-dump.c.

@@ -77,7 +77,7 @@ impl Qmp {
     }
 
     /// Has `command` done within `patience`.
-    fn execute(&mut self, command: &str, arguments: Value, patience: Duration) -> Result<Value> {
+    fn execute(&mut self, command: &str, arguments: &Value, patience: Duration) -> Result<Value> {
         let late = |_| Error::host(format!("QEMU does not answer to {command}"));
         let deadline = Instant::now() + patience;
         let left = || deadline.saturating_duration_since(Instant::now());
@@ -107,17 +107,17 @@ impl Qmp {
 impl Monitor for Qmp {
     fn pause(&mut self) -> Result<()> {
         self.paused = true;
-        self.execute("stop", json!({}), PATIENCE).map(drop)
+        self.execute("stop", &json!({}), PATIENCE).map(drop)
     }
 
     fn resume(&mut self) -> Result<()> {
-        self.execute("cont", json!({}), PATIENCE)?;
+        self.execute("cont", &json!({}), PATIENCE)?;
         self.paused = false;
         Ok(())
     }
 
     fn nmi(&mut self) -> Result<()> {
-        self.execute("inject-nmi", json!({}), PATIENCE).map(drop)
+        self.execute("inject-nmi", &json!({}), PATIENCE).map(drop)
     }
 
     fn dump(&mut self, path: &Path, patience: Duration) -> Result<()> {
@@ -125,16 +125,16 @@ impl Monitor for Qmp {
         let path = path.to_str().context("QEMU writes no file whose name is not UTF-8")?;
         // Without paging: the guest's page tables are the guest's, and walking them allocates what they say.
         let arguments = json!({ "paging": false, "format": "elf", "protocol": format!("file:{path}") });
-        self.execute("dump-guest-memory", arguments, patience).map(drop)
+        self.execute("dump-guest-memory", &arguments, patience).map(drop)
     }
 
     fn status(&mut self) -> Result<String> {
-        let reply = self.execute("query-status", json!({}), PATIENCE)?;
+        let reply = self.execute("query-status", &json!({}), PATIENCE)?;
         Ok(reply["status"].as_str().unwrap_or_default().to_owned())
     }
 
     fn quit(&mut self) -> Result<()> {
-        self.execute("quit", json!({}), PATIENCE).map(drop)
+        self.execute("quit", &json!({}), PATIENCE).map(drop)
     }
 
     fn said(&mut self) -> Said {
@@ -299,11 +299,11 @@ mod tests {
     fn a_machine_that_does_not_answer_is_not_waited_for_for_ever() {
         let (mut qmp, server) = fake(&[("", "{\"event\":\"RESUME\"}")]);
         let patience = Duration::from_millis(50);
-        assert!(qmp.execute("stop", json!({}), patience).is_err());
+        assert!(qmp.execute("stop", &json!({}), patience).is_err());
         server.join().unwrap();
         // Nobody listens, and nobody ever will.
         let mut absent = Qmp::connect("/nonexistent/qmp".into()).unwrap();
-        assert!(absent.execute("stop", json!({}), patience).is_err());
+        assert!(absent.execute("stop", &json!({}), patience).is_err());
         assert_eq!(absent.last_words(), Said::default());
     }
 }

@@ -103,7 +103,7 @@ fn heard(seen: &mut Seen, ending: &Ending) {
     if let Ending::TripleFault { .. } = ending {
         // After a report it is what became of that.
         let primary = fatal(seen).is_none();
-        seen.findings.push(unprinted(Class::TripleFault, "", "triple fault", &ending.to_string(), primary));
+        seen.findings.push(unprinted(Class::TripleFault, "no report", "triple fault", &ending.to_string(), primary));
     }
 }
 
