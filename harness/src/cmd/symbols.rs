@@ -1,0 +1,201 @@
+//! `--vmlinux`: what the commands that show findings say of their frames.
+
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::oracle::{Finding, Frame};
+use crate::symbolize::{Excerpt, Identities, Place, Query, Symbolizer, Unresolved, Verdict, Vmlinux};
+use anyhow::Context;
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The vmlinux of the kernel that wrote the logs: shows file, line and inlined functions of every frame
+    #[arg(long, value_name = "FILE")]
+    vmlinux: Option<PathBuf>,
+    /// The kernel's source tree, to show the guilty lines [default: where the vmlinux was built, if it is there]
+    #[arg(long, value_name = "DIR", requires = "vmlinux")]
+    source: Option<PathBuf>,
+}
+
+impl Args {
+    /// Opens the vmlinux that was named.
+    pub fn open(&self) -> Result<Option<Vmlinux>> {
+        if let Some(source) = self.source.as_ref().filter(|dir| !dir.is_dir()) {
+            return Err(Error::request(format!("--source {}: not a folder", source.display())));
+        }
+        self.vmlinux.as_deref().map(Vmlinux::open).transpose().map_err(Error::Request)
+    }
+}
+
+/// A frame with what the vmlinux says of it.
+#[derive(Debug, Serialize)]
+struct InSource {
+    #[serde(flatten)]
+    frame: Frame,
+    #[serde(flatten)]
+    place: Option<Place>,
+    /// Why it has no place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unresolved: Option<String>,
+}
+
+/// Whether the vmlinux is that of the log.
+#[derive(Debug, Serialize)]
+struct Match {
+    vmlinux: PathBuf,
+    /// By what they match: `build id`, `banner`, or merely the `release`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same: Option<&'static str>,
+    /// Why they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    different: Option<String>,
+}
+
+/// A finding's frames with what the vmlinux says of them.
+#[derive(Debug)]
+pub(super) struct Symbolized {
+    frames: Vec<InSource>,
+    symbols: Match,
+    guilty: Option<usize>,
+    excerpt: Option<String>,
+}
+
+/// A vmlinux in use.
+pub(super) struct Symbols<'f> {
+    file: &'f Vmlinux,
+    symbolizer: Symbolizer<'f>,
+    source: Option<PathBuf>,
+}
+
+impl<'f> Symbols<'f> {
+    pub fn new(file: &'f Vmlinux, args: &Args) -> Self {
+        // Without a home everything works, slower.
+        let cache = Cache::open().map_err(|e| tracing::debug!("symbols are not cached: {e}")).ok();
+        Self { file, symbolizer: Symbolizer::new(file, cache.as_ref()), source: args.source.clone() }
+    }
+
+    /// Resolves the frames of a finding of a log in which `names` were seen.
+    pub fn apply(&mut self, finding: &Finding, names: &Identities) -> Symbolized {
+        let verdict = names.at(finding.end_byte).compare(self.symbolizer.identity());
+        let (same, mut different) = match verdict {
+            Verdict::Same(by) => (Some(by), None),
+            Verdict::Different(why) => (None, Some(why)),
+            Verdict::Unknown => (None, None),
+        };
+        let resolved: Vec<_> = finding
+            .frames
+            .iter()
+            .filter(|_| different.is_none())
+            .map(|frame| (!frame.inline).then(|| self.symbolizer.resolve(&query(frame))))
+            .collect();
+        // Function sizes change from build to build even where the names of the kernels do not.
+        let other = resolved.iter().flatten().filter(|r| matches!(r, Err(Unresolved::OtherSize { .. }))).count();
+        let fine = resolved.iter().flatten().filter(|r| r.is_ok()).count();
+        let by_size = other > fine && same != Some("build id");
+        if by_size {
+            different = Some(format!("{other} of its functions have other sizes in the vmlinux"));
+        }
+        let guilty = finding.guilty.as_deref().and_then(|name| {
+            let is =
+                |f: &Frame| f.function.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            finding.frames.iter().position(is)
+        });
+        let mut resolved = resolved.into_iter();
+        let frames: Vec<_> = finding
+            .frames
+            .iter()
+            .map(|frame| {
+                let (place, unresolved) = match resolved.next().flatten() {
+                    // What fits by accident would be as wrong as the rest.
+                    Some(Ok(place)) if !by_size => (Some(place), None),
+                    Some(Err(why)) => (None, Some(why.to_string())),
+                    _ => (None, None),
+                };
+                InSource { frame: frame.clone(), place, unresolved }
+            })
+            .collect();
+        let excerpt = guilty.and_then(|at| self.excerpt(frames[at].place.as_ref()?));
+        let symbols = Match { vmlinux: self.file.path().to_owned(), same: same.filter(|_| !by_size), different };
+        Symbolized { frames, symbols, guilty, excerpt }
+    }
+
+    /// The lines around a place, or why there are none; nothing where no tree is at hand.
+    fn excerpt(&self, place: &Place) -> Option<String> {
+        let (file, line) = place.telling()?;
+        let root = self.source.clone().or_else(|| self.symbolizer.source())?;
+        Some(match Excerpt::read(&root, file, line, self.file.modified()) {
+            Ok(excerpt) => format!("{file}:{line}\n{excerpt}"),
+            Err(e) => format!("no source: {e:#}\n"),
+        })
+    }
+
+    /// Keeps what was resolved for the next time.
+    pub fn save(&mut self) {
+        if let Err(e) = self.symbolizer.save() {
+            tracing::warn!("the symbols will be resolved anew the next time: {e:#}");
+        }
+    }
+}
+
+impl Symbolized {
+    /// Puts it into a finding's JSON: `symbols`, and `file`, `line` and `inlines` in its `frames`.
+    pub fn put_into(&self, finding: &mut serde_json::Value) -> Result<()> {
+        for (key, value) in [("frames", json(&self.frames)?), ("symbols", json(&self.symbols)?)] {
+            finding[key] = value;
+        }
+        Ok(())
+    }
+
+    /// A line a frame; the guilty one is marked `>`, those that may be stale `?`.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        if let Some(why) = &self.symbols.different {
+            let _ = writeln!(text, "    symbols do not match: {why}");
+        }
+        for (at, InSource { frame, place, unresolved }) in self.frames.iter().enumerate() {
+            let guilty = self.guilty == Some(at);
+            let mark = if guilty {
+                '>'
+            } else if frame.unreliable {
+                '?'
+            } else {
+                ' '
+            };
+            let _ = write!(text, "  {mark} {}", frame.function);
+            if let (Some(offset), Some(size)) = (frame.offset, frame.size) {
+                let _ = write!(text, "+{offset:#x}/{size:#x}");
+            }
+            if let Some(module) = &frame.module {
+                let _ = write!(text, " [{module}]");
+            }
+            let _ = match (place, unresolved, &frame.source) {
+                (Some(place), ..) => writeln!(text, " {place}"),
+                (None, Some(why), _) if frame.source.is_none() => writeln!(text, " ({why})"),
+                (.., Some(source)) => writeln!(text, " {source}"),
+                _ => writeln!(text),
+            };
+            if let Some(excerpt) = self.excerpt.as_ref().filter(|_| guilty) {
+                for line in excerpt.lines() {
+                    let _ = writeln!(text, "      {line}");
+                }
+            }
+        }
+        text
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<serde_json::Value> {
+    Ok(serde_json::to_value(value).context("cannot make JSON of it")?)
+}
+
+fn query(frame: &Frame) -> Query<'_> {
+    Query {
+        function: &frame.function,
+        offset: frame.offset,
+        size: frame.size,
+        module: frame.module.as_deref(),
+        exact: frame.ip,
+    }
+}
