@@ -199,3 +199,73 @@ fn query(frame: &Frame) -> Query<'_> {
         exact: frame.ip,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle;
+    use crate::symbolize::small_kernel::{in_work, kernel};
+
+    const RELEASE: &str = "6.1.0-test #1";
+
+    /// A log of the small kernel: a BUG in what was inlined into `work`, called by `work`.
+    fn log(file: &Vmlinux, release: &str, frames: &str) -> String {
+        let (rip, size) = in_work(file, "mark_rip");
+        format!(
+            "------------[ cut here ]------------\nkernel BUG at mm/work.c:9!\ninvalid opcode: 0000 [#1] SMP NOPTI\n\
+             CPU: 1 PID: 100 Comm: torture Not tainted {release}\nRIP: 0010:work+{rip:#x}/{size:#x}\nCall Trace:\n\
+             <TASK>\n work+{size:#x}/{size:#x}\n ? absent+0x1/0x2\n{frames} </TASK>\n\
+             ---[ end trace 0000000000000000 ]---\n"
+        )
+    }
+
+    /// What is said of the log's only finding, as text and as JSON.
+    fn said(file: &Vmlinux, log: &str) -> (String, serde_json::Value) {
+        let args = Args { vmlinux: None, source: None };
+        let mut symbols = Symbols { symbolizer: Symbolizer::new(file, None), ..Symbols::new(file, &args) };
+        let finding = oracle::scan(log.as_bytes()).swap_remove(0);
+        let mut names = Identities::default();
+        names.feed(log.as_bytes());
+        let symbolized = symbols.apply(&finding, &names);
+        let mut json = serde_json::to_value(&finding).unwrap();
+        symbolized.put_into(&mut json).unwrap();
+        (symbolized.text(), json)
+    }
+
+    #[test]
+    fn frames_get_lines_and_the_guilty_one_its_source() {
+        let Some((_dir, path)) = kernel(&[]) else { return };
+        let file = Vmlinux::open(&path).unwrap();
+        let (text, json) = said(&file, &log(&file, RELEASE, " foo+0x1/0x2 [zram]\n"));
+        let (rip, size) = in_work(&file, "mark_rip");
+        let expected =
+            format!("  > work+{rip:#x}/{size:#x} mm/work.c:21 (inlined: inner mm/work.c:9)\n      mm/work.c:9\n");
+        assert!(text.starts_with(&expected), "{text}");
+        assert!(text.contains("      >      9          asm volatile(\"mark_rip: nop\");\n"), "{text}");
+        assert!(text.contains(&format!("    work+{size:#x}/{size:#x} mm/work.c:22\n")), "{text}");
+        assert!(text.contains("  ? absent+0x1/0x2 (no such function in the vmlinux)\n"), "{text}");
+        assert!(text.ends_with("foo+0x1/0x2 [zram] (in module zram, whose symbols are not in vmlinux)\n"), "{text}");
+        assert_eq!(json["symbols"]["same"], "release");
+        let frame = &json["frames"][0];
+        assert_eq!((&frame["file"], &frame["line"]), (&"mm/work.c".into(), &21.into()));
+        assert_eq!(frame["inlines"], serde_json::json!([{"function": "inner", "file": "mm/work.c", "line": 9}]));
+        assert_eq!(json["frames"][2]["unresolved"], "no such function in the vmlinux");
+        assert_eq!((&json["title"], &json["frames"][2]["unreliable"]), (&"kernel BUG in work".into(), &true.into()));
+    }
+
+    #[test]
+    fn another_kernels_symbols_are_not_shown() {
+        let Some((_dir, path)) = kernel(&[]) else { return };
+        let file = Vmlinux::open(&path).unwrap();
+        let (text, json) = said(&file, &log(&file, "6.1.0-test #2", ""));
+        let why = "the log is of 6.1.0-test #2, the vmlinux is 6.1.0-test #1 SMP now";
+        assert!(text.starts_with(&format!("    symbols do not match: {why}")), "{text}");
+        assert!(json["symbols"]["different"].as_str().unwrap().starts_with(why));
+        assert!(json["frames"][0]["file"].is_null() && !text.contains("mm/work.c:21"));
+        // The names agree, the functions do not.
+        let frames = " start_kernel+0x1/0x9000\n probe+0x1/0x9000\n die+0x1/0x9000\n";
+        let (text, json) = said(&file, &log(&file, RELEASE, frames));
+        assert!(text.starts_with("    symbols do not match: 3 of its functions have other sizes"), "{text}");
+        assert!(json["frames"][0]["file"].is_null() && json["symbols"]["same"].is_null());
+    }
+}

@@ -13,6 +13,8 @@ use std::time::SystemTime;
 
 /// Debug sections compressed in the file (`CONFIG_DEBUG_INFO_COMPRESSED`) must fit this, in bytes, each when inflated.
 const MAX_INFLATED: u64 = 4 << 30;
+/// Debug sections that are not read, which matters where they are compressed.
+const UNUSED: [&str; 5] = [".debug_loc", ".debug_loclists", ".debug_macinfo", ".debug_macro", ".debug_types"];
 /// Bytes of a banner: `printk` takes no longer line.
 const MAX_BANNER: usize = 1024;
 /// What `linux_banner` begins with.
@@ -160,7 +162,9 @@ impl Vmlinux {
     }
 
     fn load(&self, object: &object::File<'_>, name: &str) -> Result<Bytes> {
-        let Some(section) = object.section_by_name(name) else { return Ok(Bytes::Mapped(0..0)) };
+        // Where variables are: large, and not asked for.
+        let unused = UNUSED.contains(&name);
+        let Some(section) = object.section_by_name(name).filter(|_| !unused) else { return Ok(Bytes::Mapped(0..0)) };
         let inner = || {
             let at = section.compressed_file_range()?;
             if at.format == CompressionFormat::None {

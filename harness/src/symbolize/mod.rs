@@ -31,6 +31,8 @@ mod store;
 mod symbols;
 
 #[cfg(test)]
+pub(crate) mod small_kernel;
+#[cfg(test)]
 mod tests;
 
 pub use elf::Vmlinux;
