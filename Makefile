@@ -7,12 +7,13 @@ BIN := target/x86_64-unknown-linux-gnu/release
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e proof
+.PHONY: help setup build demo test lint unit e2e proof figure-symbols
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
 	@echo 'make test    set up, then format, lints, unit tests and the end-to-end tests'
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
+	@echo 'make figure-symbols VMLINUX=FILE    the time that docs/symbols.md tells'
 	@echo 'make setup   install the system packages (Debian)'
 	@echo 'make build   build the binaries into $(BIN)'
 
@@ -50,3 +51,6 @@ e2e: build
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect
+
+figure-symbols: setup
+	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example symbolize -- $(VMLINUX)

@@ -57,6 +57,9 @@ pub(super) fn run(args: &Args) -> Result<u8> {
             let n = source.read(&mut buffer).with_context(|| name.clone()).map_err(Error::Request)?;
             if symbols.is_some() {
                 names.feed(&buffer[..n]);
+                if n == 0 {
+                    names.finish();
+                }
             }
             let notices = if n == 0 {
                 // A whole log: a report that its end cuts off is as complete as it will ever be.
@@ -86,11 +89,15 @@ pub(super) fn run(args: &Args) -> Result<u8> {
 
 fn show(file: &str, finding: &Finding, symbols: Option<Symbolized>, format: ScanFormat) -> Result<String> {
     if format == ScanFormat::Json {
-        let mut object = serde_json::to_value(InFile { file, finding }).context("cannot make JSON of it")?;
-        if let Some(symbols) = symbols {
-            symbols.put_into(&mut object)?;
-        }
-        return Ok(format!("{object}\n"));
+        let finding = InFile { file, finding };
+        let text = match symbols {
+            None => serde_json::to_string(&finding),
+            Some(symbols) => serde_json::to_value(&finding).and_then(|mut finding| {
+                symbols.put_into(&mut finding)?;
+                Ok(finding.to_string())
+            }),
+        };
+        return Ok(text.context("cannot make JSON of it")? + "\n");
     }
     let mut text = format!("{file}:{}-{}: {}", finding.first_line, finding.last_line, finding.title);
     if !finding.primary {

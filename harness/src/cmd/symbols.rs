@@ -4,8 +4,8 @@ use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::oracle::{Finding, Frame};
 use crate::symbolize::{Excerpt, Identities, Place, Query, Symbolizer, Unresolved, Verdict, Vmlinux};
-use anyhow::Context;
 use serde::Serialize;
+use serde_json::to_value;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -141,8 +141,8 @@ impl<'f> Symbols<'f> {
 
 impl Symbolized {
     /// Puts it into a finding's JSON: `symbols`, and `file`, `line` and `inlines` in its `frames`.
-    pub fn put_into(&self, finding: &mut serde_json::Value) -> Result<()> {
-        for (key, value) in [("frames", json(&self.frames)?), ("symbols", json(&self.symbols)?)] {
+    pub fn put_into(&self, finding: &mut serde_json::Value) -> serde_json::Result<()> {
+        for (key, value) in [("frames", to_value(&self.frames)?), ("symbols", to_value(&self.symbols)?)] {
             finding[key] = value;
         }
         Ok(())
@@ -153,6 +153,8 @@ impl Symbolized {
         let mut text = String::new();
         if let Some(why) = &self.symbols.different {
             let _ = writeln!(text, "    symbols do not match: {why}");
+        } else if self.symbols.same.is_none() {
+            text.push_str("    symbols may not match: the log, or the vmlinux, does not say which kernel it is of\n");
         }
         for (at, InSource { frame, place, unresolved }) in self.frames.iter().enumerate() {
             let guilty = self.guilty == Some(at);
@@ -184,10 +186,6 @@ impl Symbolized {
         }
         text
     }
-}
-
-fn json(value: &impl Serialize) -> Result<serde_json::Value> {
-    Ok(serde_json::to_value(value).context("cannot make JSON of it")?)
 }
 
 fn query(frame: &Frame) -> Query<'_> {
@@ -227,7 +225,7 @@ mod tests {
         let mut names = Identities::default();
         names.feed(log.as_bytes());
         let symbolized = symbols.apply(&finding, &names);
-        let mut json = serde_json::to_value(&finding).unwrap();
+        let mut json = to_value(&finding).unwrap();
         symbolized.put_into(&mut json).unwrap();
         (symbolized.text(), json)
     }
@@ -262,6 +260,10 @@ mod tests {
         assert!(text.starts_with(&format!("    symbols do not match: {why}")), "{text}");
         assert!(json["symbols"]["different"].as_str().unwrap().starts_with(why));
         assert!(json["frames"][0]["file"].is_null() && !text.contains("mm/work.c:21"));
+        // Nobody says.
+        let (text, json) = said(&file, &log(&file, "", ""));
+        assert!(text.starts_with("    symbols may not match: the log") && text.contains("mm/work.c:21"), "{text}");
+        assert_eq!((&json["symbols"]["same"], &json["symbols"]["different"]), (&().into(), &().into()));
         // The names agree, the functions do not.
         let frames = " start_kernel+0x1/0x9000\n probe+0x1/0x9000\n die+0x1/0x9000\n";
         let (text, json) = said(&file, &log(&file, RELEASE, frames));

@@ -19,7 +19,7 @@ const BUILD_ID_DIGITS: std::ops::RangeInclusive<usize> = 32..=64;
 pub struct Identity {
     /// `uname -r`.
     pub release: Option<String>,
-    /// The build's number, `#1`.
+    /// The build's number or name, `#1`.
     pub number: Option<String>,
     /// What follows the number in the banner: `SMP PREEMPT_DYNAMIC` and the time of the build.
     pub rest: Option<String>,
@@ -113,8 +113,9 @@ fn is_release(word: &str) -> bool {
     word.len() <= 64 && word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.')
 }
 
+/// `#1` commonly, but `KBUILD_BUILD_VERSION` may be anything; our own kernels have their content's hash there.
 fn is_number(word: &str) -> bool {
-    word.strip_prefix('#').is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()))
+    word.strip_prefix('#').is_some_and(|n| n.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 /// Collects the names of the kernels that speak in a log, as its bytes pass.
