@@ -8,13 +8,14 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e bed drgn proof
+.PHONY: help setup build demo test lint unit e2e bed drgn proof figure-symbols
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
 	@echo 'make test    set up, then format, lints, unit tests and the end-to-end tests'
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
+	@echo 'make figure-symbols VMLINUX=FILE    the time that docs/symbols.md tells'
 	@echo 'make setup   install the system packages (Debian)'
 	@echo 'make build   build the binaries into $(BIN)'
 
@@ -63,3 +64,6 @@ drgn: build
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect
+
+figure-symbols: setup
+	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example symbolize -- $(VMLINUX)

@@ -97,6 +97,10 @@ fn scan_reads_files_and_standard_input() {
     assert_eq!(said["location"], "mm/migrate.c:1160");
     bench.run(&["scan", "absent.log"]).expect(2, &["absent.log"]);
 
+    bench.run(&["scan", &with, "--vmlinux", "absent"]).expect(2, &["cannot read symbols from absent"]);
+    bench.run(&["scan", &with, "--vmlinux", &with]).expect(2, &["bug.log: not an ELF file"]);
+    bench.run(&["scan", &with, "--source", "."]).expect(2, &["--vmlinux"]);
+
     let mut child = bench.command(&["scan", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(bug.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -12,15 +12,18 @@ pub trait Device: Send {
     fn write(&mut self, offset: u64, data: &[u8]);
 }
 
+/// A device that several vCPUs may access.
+pub type Shared = Arc<Mutex<dyn Device>>;
+
 /// Devices by address. It is complete before the first vCPU runs, and never changes.
 #[derive(Default)]
 pub struct Bus {
-    devices: Vec<(Range<u64>, Arc<Mutex<dyn Device>>)>,
+    devices: Vec<(Range<u64>, Shared)>,
 }
 
 impl Bus {
     /// Puts `device` at `size` addresses from `base` on. Ranges do not overlap: [`crate::layout`] says so.
-    pub fn attach(&mut self, base: u64, size: u64, device: Arc<Mutex<dyn Device>>) {
+    pub fn attach(&mut self, base: u64, size: u64, device: Shared) {
         let range = base..base + size;
         debug_assert!(self.devices.iter().all(|(other, _)| other.end <= range.start || range.end <= other.start));
         self.devices.push((range, device));

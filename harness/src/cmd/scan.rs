@@ -1,8 +1,10 @@
 //! `mmtorture scan`.
 
 use super::print;
+use super::symbols::{self, Symbolized, Symbols};
 use crate::error::{Error, Result};
 use crate::oracle::{Finding, Notice, Oracle};
+use crate::symbolize::Identities;
 use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -18,6 +20,8 @@ pub(super) struct Args {
     /// How to print the findings
     #[arg(long, value_enum, default_value_t)]
     format: ScanFormat,
+    #[command(flatten)]
+    symbols: symbols::Args,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -38,6 +42,8 @@ struct InFile<'a> {
 
 pub(super) fn run(args: &Args) -> Result<u8> {
     let mut found = false;
+    let vmlinux = args.symbols.open()?;
+    let mut symbols = vmlinux.as_ref().map(|file| Symbols::new(file, &args.symbols));
     for name in &args.files {
         let mut source: Box<dyn Read> = if name == "-" {
             Box::new(std::io::stdin().lock())
@@ -45,9 +51,16 @@ pub(super) fn run(args: &Args) -> Result<u8> {
             Box::new(File::open(name).with_context(|| name.clone()).map_err(Error::Request)?)
         };
         let mut oracle = Oracle::new();
+        let mut names = Identities::default();
         let mut buffer = vec![0; 1 << 18];
         loop {
             let n = source.read(&mut buffer).with_context(|| name.clone()).map_err(Error::Request)?;
+            if symbols.is_some() {
+                names.feed(&buffer[..n]);
+                if n == 0 {
+                    names.finish();
+                }
+            }
             let notices = if n == 0 {
                 // A whole log: a report that its end cuts off is as complete as it will ever be.
                 let mut last = oracle.quiet();
@@ -59,7 +72,8 @@ pub(super) fn run(args: &Args) -> Result<u8> {
             for notice in notices {
                 if let Notice::Completed(finding) = notice {
                     found = true;
-                    print(&show(name, &finding, args.format)?)?;
+                    let symbolized = symbols.as_mut().map(|symbols| symbols.apply(&finding, &names));
+                    print(&show(name, &finding, symbolized, args.format)?)?;
                 }
             }
             if n == 0 {
@@ -67,13 +81,23 @@ pub(super) fn run(args: &Args) -> Result<u8> {
             }
         }
     }
+    if let Some(symbols) = &mut symbols {
+        symbols.save();
+    }
     Ok(u8::from(found))
 }
 
-fn show(file: &str, finding: &Finding, format: ScanFormat) -> Result<String> {
+fn show(file: &str, finding: &Finding, symbols: Option<Symbolized>, format: ScanFormat) -> Result<String> {
     if format == ScanFormat::Json {
-        let text = serde_json::to_string(&InFile { file, finding }).context("cannot make JSON of it")?;
-        return Ok(text + "\n");
+        let finding = InFile { file, finding };
+        let text = match symbols {
+            None => serde_json::to_string(&finding),
+            Some(symbols) => serde_json::to_value(&finding).and_then(|mut finding| {
+                symbols.put_into(&mut finding)?;
+                Ok(finding.to_string())
+            }),
+        };
+        return Ok(text.context("cannot make JSON of it")? + "\n");
     }
     let mut text = format!("{file}:{}-{}: {}", finding.first_line, finding.last_line, finding.title);
     if !finding.primary {
@@ -85,6 +109,9 @@ fn show(file: &str, finding: &Finding, format: ScanFormat) -> Result<String> {
     text.push('\n');
     for detail in [&finding.condition, &finding.reason, &finding.location].into_iter().flatten() {
         let _ = writeln!(text, "    {detail}");
+    }
+    if let Some(symbols) = symbols {
+        text.push_str(&symbols.text());
     }
     Ok(text)
 }

@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_machine_is_started_followed_and_asked_how_it_ended() {
-        let vmm = vmm::Vmm::new(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/fake-vmm")));
+        let vmm = vmm::Vmm::new(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/fake-vmm")), &[]);
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("machine.log");
         let run = |how: &str| {

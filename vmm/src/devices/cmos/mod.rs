@@ -62,7 +62,7 @@ impl Cmos {
 }
 
 fn bcd(number: u64) -> u8 {
-    ((number / 10 % 10) << 4 | number % 10) as u8
+    ((number / 10 % 10) * 16 + number % 10) as u8
 }
 
 /// Year, month and day of a day since 1970. Counts in years from March on, so that the leap day is a year's last.
