@@ -20,7 +20,7 @@ pub mod qemu;
 mod vmcoreinfo;
 
 pub use pagemap::Pagemap;
-pub use vmcoreinfo::fuzz;
+pub use vmcoreinfo::{fuzz, fuzz_seeds};
 
 use elf::Segment;
 use kvm_bindings::{kvm_regs, kvm_sregs};
