@@ -205,7 +205,7 @@ fn keep_core(dumped: Dumped, cores: &Cores, job: &Job<'_>) -> Core {
 
 /// A finding that took the machine with it has left nothing to dump.
 fn no_core(seen: &Seen, ending: &Ending, cores: &Cores) -> Option<Core> {
-    let finding = seen.findings.iter().find(|f| f.primary && f.severity.stops_trial())?;
+    let finding = seen.fatal()?;
     let why = || format!("the machine ended ({ending}) before its memory could be dumped");
     (!cores.has(&finding.signature)).then(|| Core::Failed { why: why() })
 }
