@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{alone, test_series, Bench};
+use common::{alone, test_series, Bench, FULL_KERNEL};
 use serde_json::Value;
 use std::io::Read;
 use std::path::PathBuf;
@@ -92,8 +92,7 @@ fn a_silent_guest_says_where_it_stands() {
 fn a_guest_with_acpi_powers_off_and_tells_its_machine_of_a_panic() {
     let _alone = alone();
     let bench = Bench::new();
-    let kernel = "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug, acpi, virtio, dump]}";
-    let lines = format!("{kernel}\nseries: ['{}']\nvariants: [base, all]", test_series("panic-late"));
+    let lines = format!("{FULL_KERNEL}\nseries: ['{}']\nvariants: [base, all]", test_series("panic-late"));
     let trials = run(&bench, &lines, &["--core"], 1);
     for (folder, trial) in &trials {
         if trial["variant"] == "base" {

@@ -17,6 +17,10 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the harness is a folder of the repository").to_owned()
 }
 
+/// The kernel of `matrices/dump.yaml`, which has all that a machine can have; as a line of a matrix.
+pub const FULL_KERNEL: &str =
+    "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug, acpi, virtio, dump, dwarf]}";
+
 /// A folder with a matrix in it, and room for its results.
 pub struct Bench {
     dir: tempfile::TempDir,
@@ -24,7 +28,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// In a folder of its own below that one.
+    pub fn within(folder: &Path) -> Self {
+        let dir = tempfile::tempdir_in(folder).unwrap();
         std::fs::create_dir(dir.path().join("kconfig")).unwrap();
         for entry in std::fs::read_dir(repository().join("matrices/kconfig")).unwrap() {
             let path = entry.unwrap().path();
