@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{alone, test_series, Bench, FULL_KERNEL};
+use common::{alone, assert_swapon_panicked, drgn, test_series, Bench, FULL_KERNEL};
 use serde_json::Value;
 use std::io::Read;
 use std::path::PathBuf;
@@ -103,5 +103,8 @@ fn a_guest_with_acpi_powers_off_and_tells_its_machine_of_a_panic() {
         assert!(trial["why"].as_str().unwrap().contains("test of a panic of swapon"), "{trial}");
         // What a debugger needs to find its way in the dump.
         assert!(contains(&core(folder)[..64 << 10], b"VMCOREINFO\0"), "no such note in {}", folder.display());
+        if let Some(seen) = drgn(folder, trial) {
+            assert_swapon_panicked(&seen);
+        }
     }
 }

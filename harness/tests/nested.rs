@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{alone, repository, test_series, Bench, FULL_KERNEL};
+use common::{alone, assert_swapon_panicked, drgn, repository, test_series, Bench, FULL_KERNEL};
 use mmtorture_harness::cache::Cache;
 use mmtorture_harness::image::{write_initramfs, Programs};
 use mmtorture_protocol::{Request, Swap, VERSION};
@@ -101,30 +101,14 @@ fn a_swap_disk_gives_back_what_it_was_given() {
 fn drgn_reads_the_core_of_a_panic() {
     let _alone = alone();
     let Some(bed) = bed() else { return };
-    let cache = Cache::open().unwrap();
-    let python = cache.root().join("drgn/bin/python");
-    if !python.exists() {
-        println!("skipped: drgn is missing, `make drgn` installs it");
-        return;
-    }
     let bench = Bench::within(&share());
     let lines = format!("{FULL_KERNEL}\nseries: ['{}']\nvariants: [all]", test_series("panic-late"));
     let trials = torture(bed, &bench, &lines, &["--core"], 1);
     let (folder, trial) = &trials[0];
     assert_eq!((&trial["panicked"], &trial["core"]["kind"]), (&true.into(), &"kept".into()), "{trial}");
-
-    let core = folder.join("core.elf");
-    let packed = std::fs::File::open(folder.join("core.elf.zst")).unwrap();
-    let mut unpacked = std::fs::File::create(&core).unwrap();
-    std::io::copy(&mut ruzstd::decoding::StreamingDecoder::new(packed).unwrap(), &mut unpacked).unwrap();
-    let vmlinux = cache.root().join("kernels").join(trial["kernel"].as_str().unwrap()).join("vmlinux");
-    let script = repository().join("vmm/tests/core.py");
-    let output = std::process::Command::new(python).arg(script).args([&core, &vmlinux]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let text = seen["crashed"]["stack"].to_string();
-    assert!(text.contains("panic") && text.contains("swapon"), "{seen:#}");
-    assert!(seen["tasks"].as_array().unwrap().iter().any(|task| task["comm"] == "kthreadd"), "{seen:#}");
+    if let Some(seen) = drgn(folder, trial) {
+        assert_swapon_panicked(&seen);
+    }
 }
 
 #[test]

@@ -108,3 +108,31 @@ impl Said {
 pub fn test_series(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name).display().to_string()
 }
+
+/// What drgn sees in a trial's core: see `vmm/tests/core.py`. `None`, and a word, where there is no drgn.
+pub fn drgn(folder: &Path, trial: &serde_json::Value) -> Option<serde_json::Value> {
+    let cache = mmtorture_harness::cache::Cache::open().unwrap();
+    let python = cache.root().join("drgn/bin/python");
+    if !python.exists() {
+        println!("skipped: drgn is missing, `make drgn` installs it");
+        return None;
+    }
+    let core = folder.join("core.elf");
+    let packed = std::fs::File::open(folder.join("core.elf.zst")).unwrap();
+    let mut unpacked = std::fs::File::create(&core).unwrap();
+    std::io::copy(&mut ruzstd::decoding::StreamingDecoder::new(packed).unwrap(), &mut unpacked).unwrap();
+    let vmlinux = cache.root().join("kernels").join(trial["kernel"].as_str().unwrap()).join("vmlinux");
+    let script = repository().join("vmm/tests/core.py");
+    let said = Said::of(Command::new(python).arg(script).args([&core, &vmlinux]).output().unwrap());
+    Some(said.expect(0, &[]).json())
+}
+
+/// Asserts that drgn walked the stacks of a guest that panicked over `swapon`, and listed its tasks.
+#[track_caller]
+pub fn assert_swapon_panicked(seen: &serde_json::Value) {
+    let crashed = seen["crashed"]["stack"].to_string();
+    assert!(crashed.contains("panic") && crashed.contains("swapon"), "{seen:#}");
+    let sleeper = seen["sleeper"]["stack"].to_string();
+    assert!(sleeper.contains("schedule"), "{seen:#}");
+    assert!(seen["tasks"].as_array().unwrap().iter().any(|task| task["comm"] == "kthreadd"), "{seen:#}");
+}

@@ -16,7 +16,8 @@
 
 mod elf;
 mod pagemap;
-pub mod qemu;
+#[cfg(test)]
+mod reading;
 mod vmcoreinfo;
 
 pub use pagemap::Pagemap;
