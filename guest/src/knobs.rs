@@ -14,6 +14,21 @@ pub fn turn(knob: &Knob) -> EventKind {
     judge(knob, wrote, shown.as_deref())
 }
 
+/// Where a kernel lists its NUMA nodes (Documentation/ABI/stable/sysfs-devices-node).
+const NODES: &str = "/sys/devices/system/node/online";
+
+/// Says whether the kernel found as many NUMA nodes as the machine has.
+pub fn nodes(count: u32) -> EventKind {
+    let asked = format!("0-{}", count.saturating_sub(1));
+    let shown = std::fs::read_to_string(NODES).map(|text| text.trim().to_owned());
+    let error = match &shown {
+        Err(error) => Some(format!("cannot be read: {error}; does the kernel have CONFIG_ACPI_NUMA=y?")),
+        Ok(got) => (*got != asked).then(|| format!("the kernel shows nodes {got:?}")),
+    };
+    let got = shown.unwrap_or_default();
+    EventKind::Knob { dimension: "numa".to_owned(), path: NODES.to_owned(), asked, got, error }
+}
+
 fn judge(knob: &Knob, wrote: Result<(), String>, shown: Result<&str, &String>) -> EventKind {
     let (got, read_error) = match shown {
         Ok(text) => match knob.shows.current(text) {

@@ -70,6 +70,10 @@ fn live(port: &mut Port) -> anyhow::Result<()> {
     protect();
     let children = processes::watch_children().context("cannot watch for dead children")?;
     let swap = swap::on(request.swap)?;
+    // One is what a kernel without NUMA has, too.
+    if request.nodes != 1 {
+        port.send(knobs::nodes(request.nodes));
+    }
     for knob in &request.knobs {
         port.send(knobs::turn(knob));
     }
@@ -168,7 +172,7 @@ fn power_off() -> ! {
 mod tests {
     use super::*;
 
-    const REQUEST: &str = r#"{"version":1,"trial":"t","seed":7,"seconds":5,"heartbeat_ms":250,"knobs":[],
+    const REQUEST: &str = r#"{"version":1,"trial":"t","seed":7,"seconds":5,"heartbeat_ms":250,"knobs":[],"nodes":1,
         "swap":{"kind":"zram","mib":256},"workload":"anon-churn"}"#;
 
     #[test]

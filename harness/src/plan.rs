@@ -124,6 +124,14 @@ impl Plan {
             Error::request(message)
         })?;
         let cells = cells(&matrix, &variants);
+        if let Some(cell) = cells.iter().find(|cell| cell.shape.nodes > cell.shape.cpus) {
+            return Err(Error::request(format!(
+                "{}: dimensions: {} NUMA nodes for {} CPUs, expected no more nodes than CPUs",
+                path.display(),
+                cell.shape.nodes,
+                cell.shape.cpus
+            )));
+        }
         for verdict in &matrix.verdicts {
             if !variants.iter().any(|v| v.name == verdict.variant) {
                 let names: Vec<_> = variants.iter().map(|v| v.name.as_str()).collect();

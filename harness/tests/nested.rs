@@ -91,7 +91,8 @@ fn a_swap_disk_gives_back_what_it_was_given() {
     let _alone = alone();
     let Some(bed) = bed() else { return };
     let bench = Bench::within(&share());
-    let dimensions = "dimensions: {thp: always, cpus: 2, memory: 320M, swap: 'disk:1G'}";
+    // Two nodes as well: the kernel says what it found, or the trial would be not-exercised.
+    let dimensions = "dimensions: {thp: always, cpus: 2, numa: 2, memory: 320M, swap: 'disk:1G'}";
     let lines = format!("{FULL_KERNEL}\nvariants: [base]\nseconds: 15\n{dimensions}");
     let trials = torture(bed, &bench, &lines, &[], 0);
     let (_, trial) = &trials[0];
@@ -128,6 +129,7 @@ fn debians_own_kernel_reaches_user_space_and_powers_off() {
         seconds: 1,
         heartbeat_ms: 500,
         knobs: vec![],
+        nodes: 1,
         swap: Swap::None,
         workload: "anon-churn".to_owned(),
     };

@@ -44,6 +44,8 @@ pub struct Request {
     pub heartbeat_ms: u32,
     /// Written in this order before the workload starts; each is read back.
     pub knobs: Vec<Knob>,
+    /// NUMA nodes that the machine has; the guest says which it found.
+    pub nodes: u32,
     /// What the guest swaps to.
     pub swap: Swap,
     /// Which workload, as `torture list` names it.

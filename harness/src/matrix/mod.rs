@@ -355,7 +355,7 @@ seconds: 5
         m.yaml:1:12: mmtorture: invalid value: integer `2`, expected a number from 1 to 1
         m.yaml:4:17: dimensions.thp[1]: thp 'sometimes', expected one of always madvise never
         m.yaml:4:8: dimensions.thp: thp: 'always' is given twice
-        m.yaml:4:3: dimensions: unknown dimension 'thq', expected one of thp, thp-defrag, shmem-huge, swappiness, cpus, memory, swap
+        m.yaml:4:3: dimensions: unknown dimension 'thq', expected one of thp, thp-defrag, shmem-huge, swappiness, cpus, memory, numa, swap
         m.yaml:5:9: dimensions.cpus: cpus '17', expected a number from 1 to 16
         m.yaml:5:9: dimensions.cpus: cpus: no setting; expected a number from 1 to 16
         m.yaml:2:18: kernel.source: kernel source 'git:linux', expected debian:PACKAGE, as in debian:linux-source-6.1

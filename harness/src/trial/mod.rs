@@ -135,6 +135,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         seconds: job.cell.seconds,
         heartbeat_ms: HEARTBEAT_MS,
         knobs: job.cell.shape.knobs.clone(),
+        nodes: job.cell.shape.nodes,
         swap: job.cell.shape.swap,
         workload: job.cell.workload.clone(),
     };
@@ -154,7 +155,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         cmdline: format!("{CMDLINE} {}", if job.cores.is_some() { PANIC_STAYS } else { PANIC_RESETS }),
         cpus: job.cell.shape.cpus,
         memory_mib: job.cell.shape.memory_mib,
-        nodes: 1,
+        nodes: job.cell.shape.nodes,
         disks: swap.iter().map(|file| Disk { path: file.path().to_owned(), read_only: false }).collect(),
         dump: job.cores.is_some(),
     };

@@ -19,3 +19,22 @@ fn all_of_it_in_the_testbed() {
     assert!(output.status.success(), "{}{}", output.stdout(), output.stderr());
     assert!(!output.stdout().contains("skipped:"), "{}", output.stdout());
 }
+
+/// All that it needs is to open /dev/kvm.
+#[test]
+fn nobody_runs_guests_in_the_testbed() {
+    if std::env::var_os(INSIDE).is_some() {
+        return;
+    }
+    let Some(bed) = Testbed::shared(&Options { memory_mib: 1024, ..Options::default() }) else { return };
+    let me = std::env::current_exe().unwrap();
+    let line = format!(
+        "chmod 666 /dev/kvm && mkdir -m 777 /tmp/nobody && \
+         TMPDIR=/tmp/nobody setpriv --reuid 65534 --regid 65534 --clear-groups {} --exact --nocapture \
+         what_a_guest_writes_to_its_ports_comes_out every_thread_is_confined",
+        me.display()
+    );
+    let output = bed.run(&Job::shell(&line).env(INSIDE, "1")).unwrap();
+    assert!(output.status.success(), "{}{}", output.stdout(), output.stderr());
+    assert!(output.stdout().contains("2 passed"), "{}", output.stdout());
+}

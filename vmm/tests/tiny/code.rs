@@ -87,6 +87,22 @@ guest! {
 }
 
 guest! {
+    /// What a software KVM's emulator lacks, and then a reset.
+    cmpxchg16b, tiny_cmpxchg16b, tiny_cmpxchg16b_end,
+    "mov edi, 0x7000", "lock cmpxchg16b [rdi]", "mov al, 0xfe", "out 0x64, al", "2: jmp 2b",
+}
+
+guest! {
+    /// Writes to the last page of 64 GiB, of which 61 are above 4 GiB, through a page directory of its own at 0x6000, and
+    /// resets if it reads back what it wrote.
+    far, tiny_far, tiny_far_end,
+    "mov rax, cr3", "and rax, -4096", "mov rax, [rax]", "and rax, -4096",
+    "mov qword ptr [rax + 32], 0x6003", "movabs rcx, 0x103fe00083", "mov [0x6ff8], rcx", "mov rcx, cr3", "mov cr3, rcx",
+    "movabs rdi, 0x13ffff000", "movabs rdx, 0x123456789abcdef0", "mov [rdi], rdx",
+    "cmp [rdi], rdx", "jne 2f", "mov al, 0xfe", "out 0x64, al", "2: jmp 2b",
+}
+
+guest! {
     /// Spins.
     spin, tiny_spin, tiny_spin_end,
     "2: pause", "jmp 2b",

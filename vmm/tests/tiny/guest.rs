@@ -33,7 +33,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A guest of this code, with 16 MiB.
+    /// A guest of this code, with 16 MiB unless the arguments say otherwise.
     pub fn new(code: &[u8]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("kernel"), elf(code)).unwrap();
@@ -57,7 +57,10 @@ impl Guest {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mmtorture-vmm"));
-        command.arg("--kernel").arg(self.path("kernel")).args(["--memory", "16"]);
+        command.arg("--kernel").arg(self.path("kernel"));
+        if !self.args.iter().any(|arg| arg == "--memory") {
+            command.args(["--memory", "16"]);
+        }
         command.arg("--console").arg(self.path("console")).arg("--events").arg(self.path("events"));
         if self.control {
             command.arg("--control").arg(self.path("control"));

@@ -80,6 +80,28 @@ fn a_guest_that_spins_is_paused_dumped_and_ended() {
     assert_eq!(running.end().ending, Ending::Quit);
 }
 
+/// On a software KVM, which is what this is for; one that has the instruction resets.
+#[test]
+fn an_internal_error_shows_the_instruction() {
+    needs_kvm!();
+    match vmm(Guest::new(code::cmpxchg16b())).ending {
+        RESET => println!("this KVM has cmpxchg16b"),
+        Ending::InternalError { vcpu: 0, suberror: 1, instruction, registers: Some(registers) } => {
+            // LOCK CMPXCHG16B [RDI]
+            assert!(instruction.starts_with("f0 48 0f c7 0f"), "{instruction}");
+            assert_eq!(registers.rdi, 0x7000);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_guest_of_64_gib_has_its_last_page() {
+    needs_kvm!();
+    let ended = vmm(Guest::new(code::far()).args(&["--memory", "65536"]));
+    assert_eq!(ended.ending, RESET);
+}
+
 #[test]
 fn an_nmi_reaches_the_guest() {
     needs_kvm!();

@@ -6,6 +6,9 @@ use mmtorture_protocol::Swap;
 /// The kernels that we configure have room for this many (CONFIG_NR_CPUS).
 const MAX_CPUS: u32 = 16;
 
+/// Both machines have at most so many.
+const MAX_NODES: u32 = 8;
+
 /// A kernel of ours with its initramfs boots in less, but a guest that can do nothing tortures nothing.
 const MIN_MEMORY_MIB: u64 = 128;
 
@@ -25,6 +28,13 @@ pub(super) const TABLE: &[Dimension] = &[
         about: "the guest's memory",
         expected: "a size from 128M, as 320M or 2G",
         parse: |_, s| size_mib(s).filter(|&n| n >= MIN_MEMORY_MIB).map(Effect::MemoryMib),
+        knob: None,
+    },
+    Dimension {
+        name: "numa",
+        about: "NUMA nodes that share CPUs and memory evenly",
+        expected: "a number from 1 to 8",
+        parse: |_, s| canonical(s).filter(|n| (1..=MAX_NODES).contains(n)).map(Effect::Nodes),
         knob: None,
     },
     Dimension {

@@ -32,6 +32,8 @@ pub enum Effect {
     Cpus(u32),
     /// The machine's memory, in MiB.
     MemoryMib(u64),
+    /// NUMA nodes.
+    Nodes(u32),
     /// What the guest swaps to.
     Swap(Swap),
 }
@@ -43,6 +45,8 @@ pub struct Shape {
     pub cpus: u32,
     /// Memory, in MiB.
     pub memory_mib: u64,
+    /// NUMA nodes, which share processors and memory evenly.
+    pub nodes: u32,
     /// Swap.
     pub swap: Swap,
     /// Files to write, in the matrix's order.
@@ -52,7 +56,7 @@ pub struct Shape {
 impl Default for Shape {
     /// Two CPUs, because one has few races; half a GiB and no swap.
     fn default() -> Self {
-        Self { cpus: 2, memory_mib: 512, swap: Swap::None, knobs: Vec::new() }
+        Self { cpus: 2, memory_mib: 512, nodes: 1, swap: Swap::None, knobs: Vec::new() }
     }
 }
 
@@ -63,6 +67,7 @@ impl Shape {
             Effect::Knob(knob) => self.knobs.push(knob),
             Effect::Cpus(n) => self.cpus = n,
             Effect::MemoryMib(n) => self.memory_mib = n,
+            Effect::Nodes(n) => self.nodes = n,
             Effect::Swap(swap) => self.swap = swap,
         }
     }
