@@ -93,8 +93,23 @@ pub enum Class {
     Panic,
     /// A boot banner in mid-log.
     Reboot,
+    /// The OOM killer did its work.
+    OomKill,
+    /// A page or vmalloc allocation failed and said so.
+    AllocationFailure,
+    /// A failure that fault injection made on purpose.
+    FaultInjection,
+    /// A program's fault: a segfault and its kin.
+    UserFault,
     /// What the guest's own programs saw though the kernel said nothing: wrong data, a wrong errno, a guest that vanished.
     Violation,
+}
+
+impl Class {
+    /// What a healthy kernel under pressure says as well; told apart from findings, see [`super::Oracle::with_noise`].
+    pub fn is_noise(self) -> bool {
+        matches!(self, Class::OomKill | Class::AllocationFailure | Class::FaultInjection | Class::UserFault)
+    }
 }
 
 impl fmt::Display for Class {

@@ -1,6 +1,7 @@
 //! Texts for titles and signatures: what templates may name, and what must not get into them.
 
 use super::pattern::{Field, FIELDS};
+use super::plumbing::system_call;
 
 /// What templates may name.
 pub(super) struct Names {
@@ -8,8 +9,12 @@ pub(super) struct Names {
     pub guilty: Option<String>,
     /// Who allocated the page or object.
     pub owner: Option<String>,
+    /// The same as fuzzers' dashboards see it.
+    pub keeper: Option<String>,
     /// The second candidate.
     pub outer: Option<String>,
+    /// Whom fuzzers' dashboards name.
+    pub alias: Option<String>,
     /// What patterns took, normalized.
     pub fields: [Option<String>; FIELDS],
 }
@@ -20,7 +25,11 @@ impl Names {
         match name {
             "guilty" => Some(self.guilty.as_deref().unwrap_or("corrupted")),
             "owner" => self.owner.as_deref(),
+            "keeper" => self.keeper.as_deref(),
+            "nobody" => Some("corrupted"),
             "outer" => self.outer.as_deref(),
+            "alias" => Some(self.alias.as_deref().unwrap_or("corrupted")),
+            "call" => system_call(self.alias.as_deref()?),
             _ => self.fields[Field::named(name)? as usize].as_deref(),
         }
     }
@@ -51,6 +60,23 @@ pub(super) fn normalize(text: &str) -> String {
         rest = tail;
     }
     out
+}
+
+/// A head as the title of a report of which no more is known: without brackets and offsets.
+pub(super) fn headline(text: &str) -> String {
+    let text = text.trim().trim_start_matches("[ ").trim_end_matches(" ]");
+    let from = ["BUG: K", "WARNING: ", "INFO: ", "BUG: "].iter().find_map(|mark| text.find(mark)).unwrap_or(0);
+    let text = &text[from..];
+    let text = if text.starts_with("BUG: K") { &text["BUG: ".len()..] } else { text };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, offset)) = rest.split_once("+0x") {
+        out.push_str(before);
+        let end = offset.bytes().position(|b| !(b.is_ascii_hexdigit() || matches!(b, b'/' | b'x'))).unwrap_or(offset.len());
+        rest = &offset[end..];
+    }
+    out.push_str(rest);
+    normalize(&out)
 }
 
 /// At most `max` bytes of text, cut at a character.

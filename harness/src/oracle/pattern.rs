@@ -203,6 +203,8 @@ fn match_parts<'t>(parts: &[Part], text: &'t str, captures: &mut Captures<'t>, s
         }
         true
     };
+    // Lockdep of some kernels pads the symbol.
+    let text = if kind == Kind::Symbol { text.trim_start_matches(' ') } else { text };
     let greedy = |allowed: fn(u8) -> bool| &text[..text.bytes().position(|b| !allowed(b)).unwrap_or(text.len())];
     match kind {
         Kind::Decimal => accept(greedy(|b| b.is_ascii_digit()), captures),

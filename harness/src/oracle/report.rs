@@ -2,12 +2,12 @@
 
 use super::body::{Context, Part, Side};
 use super::finding::{Class, Finding, Frame};
-use super::formats::{End, Guilt, Row};
+use super::formats::{Alias, End, Guilt, Row};
 use super::frames::Ip;
 use super::line::{Caller, Line};
-use super::naming::{cut, normalize, Names};
+use super::naming::{cut, headline, normalize, Names};
 use super::pattern::{render, render_optional, Captures, Field, FIELDS};
-use super::plumbing::{base_name, Plumbing};
+use super::plumbing::{base_name, dispatched, specific, waited_for, Plumbing};
 
 /// Lines of one report; what follows is not part of it. The longest that we know, lockdep's, have about 300.
 const MAX_LINES: u32 = 400;
@@ -60,6 +60,8 @@ pub(super) struct Report {
     fields: [Option<String>; FIELDS],
     context: Context,
     section: Section,
+    /// Who prints the main trace, where several callers' lines may belong to the report.
+    trace_caller: Option<Caller>,
     frames: Vec<Frame>,
     owner: Vec<Frame>,
     primary: bool,
@@ -72,6 +74,10 @@ pub(super) struct Report {
     tail: u32,
     foreign: u32,
     damage: Option<&'static str>,
+    /// The first line is the kernel's beyond doubt.
+    stamped: bool,
+    /// The first line as a title.
+    headline: String,
 }
 
 impl Report {
@@ -83,6 +89,7 @@ impl Report {
             fields: Default::default(),
             context: Context::default(),
             section: Section::Head,
+            trace_caller: None,
             frames: Vec::new(),
             owner: Vec::new(),
             primary,
@@ -94,6 +101,8 @@ impl Report {
             bytes: line.text.len(),
             tail: 0,
             foreign: 0,
+            stamped: line.stamped,
+            headline: cut(&headline(&line.text), MAX_FIELD).to_owned(),
             damage: (!line.terminated).then_some("the log ends inside its first line"),
         };
         report.keep(captures);
@@ -112,6 +121,28 @@ impl Report {
     /// Whether lines of that caller are this report's own. A line without a caller among lines with one is not the kernel's.
     pub fn owns(&self, caller: Option<Caller>) -> bool {
         self.caller.is_none() || self.caller == caller
+    }
+
+    /// Whether a line can be this report's at all: programs that print to the same terminal bear no time stamp.
+    pub fn may_own(&self, line: &Line<'_>) -> bool {
+        line.stamped || !self.stamped
+    }
+
+    /// Whether it is about what a healthy kernel says as well.
+    pub fn is_noise(&self) -> bool {
+        self.row.format.class.is_noise()
+    }
+
+    /// A report with a trace of its own, by the same caller as far as can be told: what follows is that one's.
+    pub fn interrupted_by_noise(&mut self) {
+        if self.is_young() {
+            self.damaged("another report's trace was printed into it");
+        }
+    }
+
+    /// Something happened to the log inside of this report.
+    pub fn damaged(&mut self, why: &'static str) {
+        self.damage.get_or_insert(why);
     }
 
     /// Whether a line of that caller may be printed on this report's behalf by another CPU.
@@ -180,14 +211,21 @@ impl Report {
         match part {
             Part::Frame(frame) => {
                 self.claim(line);
-                self.take_frame(frame);
+                if self.trace_caller.is_none() || self.trace_caller == line.caller {
+                    self.take_frame(frame);
+                }
             }
             Part::TraceStart => {
                 self.claim(line);
                 self.section = match self.section {
                     Section::Side(Side::Kthread) => Section::Side(Side::Other),
-                    _ if traced => Section::After,
-                    _ => Section::Main,
+                    _ if traced && !self.awaits_other_trace() => Section::After,
+                    _ => {
+                        self.frames.retain(|f| f.ip && !traced);
+                        self.trace_caller = line.caller;
+                        self.tail = 0;
+                        Section::Main
+                    }
                 };
             }
             Part::OwnTraceAhead if !traced => {
@@ -243,6 +281,13 @@ impl Report {
             }
         }
         false
+    }
+
+    /// A stall's report holds several CPUs' and tasks' traces: the one meant shows the interrupt that found the CPU stuck.
+    fn awaits_other_trace(&self) -> bool {
+        self.row.format.guilt == Guilt::Interrupted
+            && self.row.format.end == End::Open
+            && self.interrupt().is_none()
     }
 
     fn take_frame(&mut self, frame: &Frame) {
@@ -305,21 +350,16 @@ impl Report {
         let names = Names {
             guilty: guilty.clone(),
             owner: self.plumbing().first_guilty(&self.owner),
+            keeper: specific(None, &self.owner, self.row.format.skip, &[]),
             outer: self.outer(),
+            alias: self.alias(),
             fields: std::array::from_fn(|i| self.fields[i].as_deref().map(normalize)),
         };
         let lookup = |name: &str| names.get(name);
         let title = cut(&render(format.title, &lookup), MAX_FIELD).to_owned();
-        let mut alt_titles: Vec<String> = Vec::new();
-        for template in format.alts {
-            let Some(alt) = render_optional(template, &lookup) else { continue };
-            let alt = cut(&alt, MAX_FIELD).to_owned();
-            if alt != title && !alt_titles.contains(&alt) {
-                alt_titles.push(alt);
-            }
-        }
-        let signature = format!("{}|{}", format.class, render(format.signature, &lookup));
         let corrupted_why = self.corruption(over).map(str::to_owned);
+        let alt_titles = self.alternatives(&title, &names, corrupted_why.is_some());
+        let signature = format!("{}|{}", format.class, render(format.signature, &lookup));
         Box::new(Finding {
             title,
             alt_titles,
@@ -343,6 +383,37 @@ impl Report {
             guilty,
             frames: self.frames,
         })
+    }
+
+    /// The row's own alternatives, then its title and those under the names that others would give the guilty function.
+    fn alternatives(&self, title: &str, names: &Names, corrupted: bool) -> Vec<String> {
+        let format = self.row.format;
+        let mut alternatives: Vec<String> = Vec::new();
+        let mut add = |template: &str, guilty: &str| {
+            let lookup = |name: &str| if name == "guilty" { names.get(guilty) } else { names.get(name) };
+            let Some(text) = render_optional(template, &lookup) else { return };
+            let text = cut(&text, MAX_FIELD);
+            if text != title && !alternatives.iter().any(|a| a == text) {
+                alternatives.push(text.to_owned());
+            }
+        };
+        for template in format.alts {
+            add(template, "guilty");
+        }
+        if format.guilt != Guilt::Nobody {
+            for other in ["alias", "call", "nobody"] {
+                if other == "nobody" && !corrupted {
+                    continue;
+                }
+                for template in std::iter::once(&format.title).chain(format.alts) {
+                    add(template, other);
+                }
+            }
+        }
+        if corrupted && self.headline != title && !alternatives.contains(&self.headline) {
+            alternatives.push(self.headline.clone());
+        }
+        alternatives
     }
 
     fn number(&self, field: Field) -> Option<u32> {
@@ -385,13 +456,43 @@ impl Report {
 
     /// The part of the trace that ran when the timer interrupt found the CPU stuck.
     fn interrupted(&self) -> &[Frame] {
-        const TIMER: [&str; 6] =
-            ["asm_sysvec_", "apic_timer_interrupt", "smp_apic_timer", "el1_irq", "el1h_64_irq", "asm_common_interrupt"];
-        let at = self.frames.iter().position(|f| f.ip).or_else(|| {
-            let timer = |f: &Frame| TIMER.iter().any(|t| f.function.starts_with(t));
-            self.frames.iter().position(timer).map(|at| at + 1)
-        });
-        &self.frames[at.unwrap_or(0)..]
+        &self.frames[self.interrupt().unwrap_or(0)..]
+    }
+
+    /// Where that part begins.
+    fn interrupt(&self) -> Option<usize> {
+        const TIMER: [&str; 7] = [
+            "asm_sysvec_",
+            "apic_timer_interrupt",
+            "smp_apic_timer",
+            "smp_trace_apic_timer",
+            "el1_irq",
+            "el1h_64_irq",
+            "asm_common_interrupt",
+        ];
+        self.frames.iter().position(|f| f.ip).or_else(|| {
+            let timer = |f: &Frame| !f.unreliable && TIMER.iter().any(|t| f.function.starts_with(t));
+            let first = self.frames.iter().position(timer)?;
+            // The entry and the handler that it called both bear such names.
+            let run = self.frames[first..].iter().take_while(|f| timer(f) || f.unreliable).count();
+            Some(first + run)
+        })
+    }
+
+    /// Whom a fuzzer's dashboard names.
+    fn alias(&self) -> Option<String> {
+        let format = self.row.format;
+        if format.guilt == Guilt::Nobody {
+            return None;
+        }
+        match format.alias {
+            Alias::Dispatched => dispatched(self.interrupted(), format.skip),
+            Alias::Waited => waited_for(&self.frames),
+            Alias::Specific => {
+                let named = self.field(Field::Function).filter(|_| !format.head_is_reporter);
+                specific(named, &self.frames, format.skip, format.reporters)
+            }
+        }
     }
 
     /// A second candidate, for alternative titles. For what does not come back, where the task entered the kernel; for anything

@@ -29,6 +29,7 @@ pub(super) const FORMATS: &[Format] = &[
         title: "BUG: scheduling while atomic in {guilty}",
         signature: "schedule|{guilty}",
         guilt: super::Guilt::Waiter,
+        skip: &["schedule"],
         ..Format::DEFAULT
     },
     Format {
@@ -37,6 +38,7 @@ pub(super) const FORMATS: &[Format] = &[
         severity: Severity::Warning,
         title: "BUG: using {what} in preemptible code in {guilty}",
         signature: "{what}|{guilty}",
+        skip: &["dump_stack", "preemption", "preempt", "get_cpu_", "this_cpu_", "smp_processor_id"],
         ..Format::DEFAULT
     },
 ];

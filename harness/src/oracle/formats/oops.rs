@@ -1,6 +1,6 @@
 //! Oopses: the heads of x86's exceptions, then other architectures'. `show_regs()`, the trace and the end marker follow them all.
 
-use super::{End, Format};
+use super::{Alias, End, Format};
 use crate::oracle::finding::{Class, Severity};
 
 const ROW: Format =
@@ -62,6 +62,7 @@ pub(super) const FORMATS: &[Format] = &[
         class: Class::StackOverflow,
         title: "BUG: stack guard page was hit in {guilty}",
         alts: &["stack-overflow in {guilty}"],
+        alias: Alias::Dispatched,
         absorbs: &[Class::Oops, Class::DoubleFault, Class::StackOverflow],
         ..ROW
     },
@@ -94,6 +95,11 @@ pub(super) const FORMATS: &[Format] = &[
         ..ROW
     },
     Format {
+        head: &["stack segment: {_:x} [#", "stack segment: "],
+        title: "stack segment fault in {guilty}",
+        ..ROW
+    },
+    Format {
         head: &["divide error: {_:x} [#", "divide_error: {_:x} [#"],
         class: Class::DivideError,
         title: "divide error in {guilty}",
@@ -101,7 +107,6 @@ pub(super) const FORMATS: &[Format] = &[
     },
     Format {
         head: &[
-            "stack segment: {_:x} [#",
             "int3: {_:x} [#",
             "debug: {_:x} [#",
             "alignment check: {_:x} [#",
@@ -131,12 +136,14 @@ pub(super) const FORMATS: &[Format] = &[
     Format {
         head: &["Internal error: {kind}: {_:x} [#", "Internal error: {kind} [#"],
         title: "Internal error in {guilty}",
+        alts: ACCESS,
         signature: "{kind}|{guilty}",
         ..ROW
     },
     Format {
         head: &["Bad mode in {kind} handler detected"],
         title: "Bad mode in {guilty}",
+        alts: &["kernel panic: bad mode"],
         absorbs: &[Class::Oops],
         ..ROW
     },

@@ -17,6 +17,7 @@ pub(super) const FORMATS: &[Format] = &[
         signature: "{kind}|{guilty}",
         body: &["by task {process}/{pid:d}"],
         reporters: FREEING,
+        skip: &["kmem_", "slab_", "kfree", "vunmap", "vfree"],
         end: End::Separator,
         ..Format::DEFAULT
     },
@@ -84,6 +85,7 @@ pub(super) const FORMATS: &[Format] = &[
         severity: Severity::Warning,
         title: "UBSAN: undefined-behaviour in {guilty}",
         reporters: &["handle_", "__ubsan", "ubsan_", "val_to_string"],
+        skip: &["ubsan", "overflow"],
         end: End::Separator,
         ..Format::DEFAULT
     },
@@ -94,6 +96,7 @@ pub(super) const FORMATS: &[Format] = &[
         title: "UBSAN: {kind} in {guilty}",
         signature: "{kind}|{guilty}",
         reporters: &["handle_", "__ubsan", "ubsan_", "val_to_string"],
+        skip: &["ubsan", "overflow"],
         end: End::Separator,
         ..Format::DEFAULT
     },
@@ -113,23 +116,11 @@ pub(super) const FORMATS: &[Format] = &[
         class: Class::MemoryLeak,
         severity: Severity::Warning,
         title: "memory leak in {guilty}",
-        reporters: &[
-            "kmemleak_",
-            "kmalloc",
-            "__kmalloc",
-            "kmem_cache_",
-            "slab_",
-            "__do_kmalloc",
-            "kzalloc",
-            "kcalloc",
-            "__kmem_cache",
-            "krealloc",
-            "kvmalloc",
-            "kmemdup",
-            "__do_krealloc",
-            "kvzalloc",
-            "vmalloc",
-            "__vmalloc",
+        reporters: &["kmemleak_", "create_object"],
+        // Whoever asked for the memory through these leaked it.
+        skip: &[
+            "kmemleak", "alloc", "mmap", "kmem", "slab", "create_object", "idr_get", "list_lru_init", "asprintf", "pcpu_create",
+            "strdup", "strndup", "memdup", "__vmalloc", "radix_tree", "xas_", "xa_",
         ],
         ..Format::DEFAULT
     },

@@ -1,0 +1,155 @@
+//! Which functions of a trace are not what a developer looks for. Lists of prefixes, blank-separated; whole names end in `$`.
+
+use std::sync::LazyLock;
+
+use super::finding::Frame;
+
+mod lists;
+
+use lists::{COMMON, DISPATCHERS, ENTRIES, PLUMBING, SERVICES, WAITING, WAITS};
+
+/// A list, taken apart once.
+type Names = LazyLock<Vec<&'static str>>;
+
+static PLUMBING_NAMES: Names = LazyLock::new(|| PLUMBING.split_whitespace().collect());
+static WAITING_NAMES: Names = LazyLock::new(|| WAITING.split_whitespace().collect());
+static ENTRY_NAMES: Names = LazyLock::new(|| ENTRIES.split_whitespace().collect());
+static SERVICE_NAMES: Names = LazyLock::new(|| SERVICES.split_whitespace().collect());
+static COMMON_PARTS: Names = LazyLock::new(|| COMMON.split_whitespace().collect());
+static WAIT_PARTS: Names = LazyLock::new(|| WAITS.split_whitespace().collect());
+static DISPATCHER_PARTS: Names = LazyLock::new(|| DISPATCHERS.split_whitespace().collect());
+
+/// A function's name without what the compiler appended, which changes from build to build.
+pub(super) fn base_name(function: &str) -> &str {
+    const SUFFIXES: [&str; 7] = [".constprop", ".isra", ".part", ".cold", ".llvm", ".cfi", ".clone"];
+    let cut = SUFFIXES.iter().filter_map(|s| function.find(s)).filter(|&at| at > 0).min();
+    &function[..cut.unwrap_or(function.len())]
+}
+
+fn listed(name: &str, list: &[&str]) -> bool {
+    list.iter().any(|entry| match entry.strip_suffix('$') {
+        Some(whole) => name == whole,
+        None => name.starts_with(entry),
+    })
+}
+
+/// Whether a name holds one of the fragments: `^` binds to its start, `$` to its end.
+fn holds(name: &str, fragments: &[&str]) -> bool {
+    fragments.iter().any(|entry| match (entry.strip_prefix('^'), entry.strip_suffix('$')) {
+        (Some(start), None) => name.starts_with(start),
+        (None, Some(end)) => name.ends_with(end),
+        (Some(start), Some(_)) => name == &start[..start.len() - 1],
+        (None, None) => name.contains(entry),
+    })
+}
+
+/// The first specific function of a trace as fuzzers' dashboards see it: `named` is what the report's head named, `skip` are
+/// fragments that this kind of report passes over besides the common ones, `reporters` prefixes of those who found it.
+pub(super) fn specific(named: Option<&str>, frames: &[Frame], skip: &[&str], reporters: &[&str]) -> Option<String> {
+    let passed = |name: &str| holds(name, &COMMON_PARTS) || holds(name, skip) || listed(name, reporters);
+    named.into_iter().chain(solid(frames)).map(base_name).find(|name| !passed(name)).map(str::to_owned)
+}
+
+/// The function that a dispatcher of the kernel handed on to, nearest to the trace's inner end.
+pub(super) fn dispatched(frames: &[Frame], skip: &[&str]) -> Option<String> {
+    let mut names = solid(frames).map(base_name).filter(|name| !holds(name, skip));
+    let mut inner = names.next()?;
+    if holds(inner, &DISPATCHER_PARTS) {
+        return Some(inner.to_owned());
+    }
+    for name in names {
+        if holds(name, &DISPATCHER_PARTS) {
+            return Some(inner.to_owned());
+        }
+        inner = name;
+    }
+    None
+}
+
+/// What a stuck task waits for. Grace periods are one bucket, whoever waits for them: the task is their victim.
+pub(super) fn waited_for(frames: &[Frame]) -> Option<String> {
+    const GRACE: [&str; 4] = ["synchronize_rcu", "synchronize_srcu", "synchronize_net", "synchronize_sched"];
+    let names = || solid(frames).map(base_name);
+    if let Some(grace) = names().find(|name| GRACE.iter().any(|g| name.starts_with(g)) || *name == "rtnl_lock") {
+        return Some(grace.to_owned());
+    }
+    names().find(|name| !holds(name, &WAIT_PARTS) && !holds(name, &COMMON_PARTS)).map(str::to_owned)
+}
+
+/// A system call without its calling convention: `sys_rmdir` for `__x64_sys_rmdir`, `mount` for `compat_SyS_mount`.
+pub(super) fn system_call(function: &str) -> Option<&str> {
+    const CONVENTIONS: [&str; 5] = ["__x64_", "__ia32_", "__arm64_", "__riscv_", "__s390x_"];
+    const WRAPPERS: [&str; 4] = ["compat_SyS_", "compat_SYSC_", "SyS_", "SYSC_"];
+    let call = CONVENTIONS.iter().find_map(|c| function.strip_prefix(c)).filter(|call| call.contains("sys_"));
+    call.or_else(|| WRAPPERS.iter().find_map(|w| function.strip_prefix(w)))
+}
+
+/// Names of entries that the unwinder vouches for.
+fn solid(frames: &[Frame]) -> impl Iterator<Item = &str> {
+    frames.iter().filter(|f| !f.unreliable).map(|f| f.function.as_str())
+}
+
+/// What one report holds for plumbing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plumbing {
+    /// Functions that only report it, in the same notation as the lists here.
+    pub reporters: &'static [&'static str],
+    /// Its task does not come back, so functions that wait are not to blame.
+    pub waiting: bool,
+}
+
+impl Plumbing {
+    /// Whether a function is plumbing.
+    pub fn covers(self, function: &str) -> bool {
+        let name = base_name(function);
+        listed(name, &PLUMBING_NAMES) || listed(name, self.reporters) || (self.waiting && listed(name, &WAITING_NAMES))
+    }
+
+    /// The first function that is not plumbing; entries marked `?` only where there is none else.
+    pub fn first_guilty(self, frames: &[Frame]) -> Option<String> {
+        self.first(frames, |_| true)
+    }
+
+    /// The same among what is no service either.
+    pub fn first_user(self, frames: &[Frame]) -> Option<String> {
+        self.first(frames, |name| !listed(name, &SERVICE_NAMES))
+    }
+
+    fn first(self, frames: &[Frame], wanted: impl Fn(&str) -> bool) -> Option<String> {
+        let find = |unreliable: bool| {
+            let mut names = frames.iter().filter(|f| f.unreliable == unreliable).map(|f| base_name(&f.function));
+            names.find(|name| !self.covers(name) && wanted(name)).map(str::to_owned)
+        };
+        find(false).or_else(|| find(true))
+    }
+
+    /// The function that the task's way into the kernel led to: the outermost that is neither plumbing nor an entry.
+    pub fn outermost(self, frames: &[Frame]) -> Option<String> {
+        let mut names = frames.iter().rev().filter(|f| !f.unreliable).map(|f| base_name(&f.function));
+        names.find(|name| !self.covers(name) && !listed(name, &ENTRY_NAMES)).map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Plumbing = Plumbing { reporters: &[], waiting: false };
+
+    #[test]
+    fn mm_is_not_plumbing() {
+        for mm in [
+            "migrate_folio_unmap",
+            "rmap_walk_anon",
+            "try_to_unmap_one.constprop.0",
+            "__alloc_pages",
+            "free_unref_page",
+        ] {
+            assert!(!NONE.covers(mm), "{mm}");
+        }
+        for other in ["dump_stack_lvl", "asm_exc_invalid_op", "_raw_spin_lock", "__list_del_entry_valid.cold"] {
+            assert!(NONE.covers(other), "{other}");
+        }
+        assert_eq!(base_name("foo.constprop.0.isra.1.cold"), "foo");
+    }
+}
