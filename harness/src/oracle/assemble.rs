@@ -128,8 +128,9 @@ impl Engine {
             let panic = format.class == Class::Panic;
             let done = |r: &Report| !(panic && r.shares_trace_with_panic());
             let meets = |r: &Report| r.owns(line.caller) || line.caller.is_none();
-            // A line of noise stands between a report's lines, a trace of noise ends it.
-            if !(format.class.is_noise() && format.end == End::Line) {
+            let meets = |r: &Report| meets(r) && r.may_own(line);
+            // A report of one line stands between another's lines; one with a trace ends it.
+            if format.end != End::Line {
                 if format.class.is_noise() {
                     self.open.iter_mut().filter(|r| meets(r)).for_each(|r| r.interrupted_by_noise());
                 }

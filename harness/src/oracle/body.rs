@@ -1,13 +1,15 @@
 //! What a line inside of a report is: the parts that `show_regs()`, `dump_stack()` and the sanitizers print for every report alike.
 
 use super::finding::Frame;
-use super::frames::{parse_frame, parse_ip, Ip};
+use super::frames::{callee, parse_frame, parse_ip, Ip};
 
 /// A line's role in a report.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// Stack trace entry.
     Frame(Frame),
+    /// arm's, which names both ends of the call: who was called, and from where.
+    Call(String, Frame),
     /// `Call Trace:` and its kin.
     TraceStart,
     /// `stack backtrace:`, after which lockdep prints the reporting task's own trace.
@@ -96,10 +98,19 @@ pub(super) fn classify(text: &str) -> Part {
     if text.ends_with(" at:") {
         // Kernels before 4.13: `is trying to release lock (...) at:`, the function on the next line.
         let culprit = text.contains(" is trying to ");
-        return Part::SideTrace(if culprit { Side::Culprit } else { Side::Other });
+        // Who takes the lock in an interrupt: the other end of the deadlock.
+        let safe = text.contains("-irq-safe at:");
+        return Part::SideTrace(match (culprit, safe) {
+            (true, _) => Side::Culprit,
+            (_, true) => Side::Owner,
+            _ => Side::Other,
+        });
     }
     if let Some(frame) = parse_frame(text) {
-        return Part::Frame(frame);
+        return match callee(text) {
+            Some(callee) => Part::Call(callee, frame),
+            None => Part::Frame(frame),
+        };
     }
     if let Some(ip) = parse_ip(text) {
         return Part::Ip(ip);

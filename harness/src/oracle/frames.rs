@@ -23,13 +23,25 @@ pub(super) fn parse_frame(text: &str) -> Option<Frame> {
     let text = strip_addresses(text);
     let text = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).unwrap_or(text);
     let mut frame = parse_symbol(text, inline)?;
-    frame.unreliable = unreliable;
+    frame.unreliable = unreliable || text.ends_with(" (unreliable)");
     Some(frame)
 }
 
-/// Skips `[<ffffffff81234567>]` and `[<     inline     >]`, which kernels before 4.11 and arm print, once or twice.
+/// Who was called, in arm's entries.
+pub(super) fn callee(text: &str) -> Option<String> {
+    let name = strip_addresses(text.split_once(" from ")?.0.trim()).strip_prefix('(')?.strip_suffix(')')?;
+    (!name.is_empty() && name.bytes().all(is_symbol_byte)).then(|| name.to_owned())
+}
+
+/// Skips `[<ffffffff81234567>]`, powerpc's `[c000000001234567]` and `[<     inline     >]`, which kernels before 4.11 and arm print, once or twice.
 fn strip_addresses(mut text: &str) -> &str {
     while let Some(rest) = text.strip_prefix("[<").and_then(|t| t.split_once(">]")).map(|(_, rest)| rest) {
+        text = rest.trim_start();
+    }
+    while let Some((address, rest)) = text.strip_prefix('[').and_then(|t| t.split_once("] ")) {
+        if address.len() < 8 || !address.bytes().all(|b| b.is_ascii_hexdigit()) {
+            break;
+        }
         text = rest.trim_start();
     }
     text
@@ -150,6 +162,7 @@ mod tests {
             (" ? migrate_pages+0x1/0x2 [zram]", "? migrate_pages+0x1 [zram]"),
             ("migrate_pages+0x1/0x2 [zram 0123abcd]", "migrate_pages+0x1 [zram]"),
             (" [<ffffffff81234567>] ? migrate_pages+0x1/0x2", "? migrate_pages+0x1"),
+            ("[c000000001bb3530] [c000000001bb35a0] migrate_pages+0x8/0x8 (unreliable)", "? migrate_pages+0x8"),
             ("[<80492834>] (migrate_pages) from [<8049631c>] (kfree+0xfc/0x4b8)", "kfree+0xfc"),
             ("migrate_pages+0x1/0x2 mm/migrate.c:9", "migrate_pages+0x1 mm/migrate.c:9"),
             ("migrate_pages mm/migrate.c:9 [inline]", "migrate_pages mm/migrate.c:9 inline"),

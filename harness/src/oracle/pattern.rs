@@ -1,7 +1,7 @@
 //! The two small languages of the format table: patterns that take a console line apart, and templates for titles and signatures.
 //!
 //! A pattern is literal text with holes: `"INFO: task {process}:{pid:d} blocked for more than "`. It may match anywhere in the
-//! line unless it begins with `^`; what follows its end is free. A hole is `{field}` or `{field:kind}`, where the field is one of
+//! line unless it begins with `^`; what follows its end is free unless it ends with `$`. A hole is `{field}` or `{field:kind}`, where the field is one of
 //! [`Field`]'s names or `_` (looked at, not kept), and the kind one of
 //!
 //! | kind | takes |
@@ -75,6 +75,8 @@ enum Kind {
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Literal(&'static str),
+    /// Nothing follows.
+    End,
     Hole { field: Option<Field>, kind: Kind, prefix: &'static str },
 }
 
@@ -111,9 +113,13 @@ const MAX_STEPS: u32 = 2048;
 impl Pattern {
     /// Compiles a row's pattern.
     pub fn compile(source: &'static str) -> Result<Pattern, PatternError> {
-        let (anchored, mut rest) = match source.strip_prefix('^') {
+        let (anchored, rest) = match source.strip_prefix('^') {
             Some(rest) => (true, rest),
             None => (false, source),
+        };
+        let (to_end, mut rest) = match rest.strip_suffix('$') {
+            Some(rest) => (true, rest),
+            None => (false, rest),
         };
         let mut parts = Vec::new();
         while !rest.is_empty() {
@@ -129,6 +135,9 @@ impl Pattern {
             }
             parts.push(Self::compile_hole(inside)?);
             rest = tail;
+        }
+        if to_end {
+            parts.push(Part::End);
         }
         let compiled = Pattern { parts, anchored };
         if compiled.literal().is_empty() {
@@ -186,9 +195,11 @@ impl Pattern {
 fn match_parts<'t>(parts: &[Part], text: &'t str, captures: &mut Captures<'t>, steps: &mut u32) -> bool {
     let Some((part, rest)) = parts.split_first() else { return true };
     let Part::Hole { field, kind, prefix } = *part else {
-        let Part::Literal(literal) = *part else { return false };
+        let Part::Literal(literal) = *part else { return text.is_empty() };
         return text.strip_prefix(literal).is_some_and(|tail| match_parts(rest, tail, captures, steps));
     };
+    // Lockdep of some kernels pads the symbol.
+    let text = if kind == Kind::Symbol { text.trim_start_matches(' ') } else { text };
     let mut accept = |taken: &'t str, captures: &mut Captures<'t>| {
         *steps = steps.saturating_sub(1);
         let kept = taken.trim();
@@ -203,8 +214,6 @@ fn match_parts<'t>(parts: &[Part], text: &'t str, captures: &mut Captures<'t>, s
         }
         true
     };
-    // Lockdep of some kernels pads the symbol.
-    let text = if kind == Kind::Symbol { text.trim_start_matches(' ') } else { text };
     let greedy = |allowed: fn(u8) -> bool| &text[..text.bytes().position(|b| !allowed(b)).unwrap_or(text.len())];
     match kind {
         Kind::Decimal => accept(greedy(|b| b.is_ascii_digit()), captures),
@@ -306,6 +315,9 @@ mod tests {
         );
         assert_eq!(captures("dumped because: {reason^VM_}", "page dumped because: nonzero mapcount"), None);
         assert_eq!(captures("^BUG: {reason}", "a BUG: b"), None);
+        assert_eq!(captures("^WARNING: {reason:w}$", "WARNING: foo"), Some(vec!["foo"]));
+        assert_eq!(captures("^WARNING: {reason:w}$", "WARNING: foo bar"), None);
+        assert_eq!(captures("at: {function:s}+", "at:    foo+0x1"), Some(vec!["foo"]));
     }
 
     #[test]

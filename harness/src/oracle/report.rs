@@ -9,18 +9,20 @@ use super::naming::{cut, headline, normalize, Names};
 use super::pattern::{render, render_optional, Captures, Field, FIELDS};
 use super::plumbing::{base_name, dispatched, specific, waited_for, Plumbing};
 
-/// Lines of one report; what follows is not part of it. The longest that we know, lockdep's, have about 300.
-const MAX_LINES: u32 = 400;
+/// Lines of one report; what follows is not part of it. The longest that we know, lockdep's, have about 300; an overflown stack's has a line for every 16 bytes at worst, and is cut.
+const MAX_LINES: u32 = 1500;
 /// Bytes of one report.
-const MAX_BYTES: usize = 64 << 10;
-/// Entries kept of the main trace.
-const MAX_FRAMES: usize = 128;
+const MAX_BYTES: usize = 192 << 10;
+/// Entries kept of the main trace; those marked `?` only up to half as many, since a deep recursion's outer end matters too.
+const MAX_FRAMES: usize = 384;
 /// Entries kept of the owner's trace.
 const MAX_OWNER_FRAMES: usize = 24;
 /// Lines that are not the trace's, after which it is over: without caller ids, other CPUs' lines stand between its entries.
 const MAX_TAIL: u32 = 4;
 /// Lines of others, after which a report whose own lines stopped is over.
 const MAX_FOREIGN: u32 = 200;
+/// Functions kept that a report names besides its first.
+const MAX_NAMED: usize = 8;
 /// Bytes kept of a captured text.
 const MAX_FIELD: usize = 256;
 
@@ -64,6 +66,8 @@ pub(super) struct Report {
     trace_caller: Option<Caller>,
     frames: Vec<Frame>,
     owner: Vec<Frame>,
+    /// Functions that the report named after the first: lockdep's other locks.
+    named: Vec<String>,
     primary: bool,
     first_line: u64,
     first_byte: u64,
@@ -92,6 +96,7 @@ impl Report {
             trace_caller: None,
             frames: Vec::new(),
             owner: Vec::new(),
+            named: Vec::new(),
             primary,
             first_line: line.number,
             first_byte: line.first_byte,
@@ -215,6 +220,16 @@ impl Report {
                     self.take_frame(frame);
                 }
             }
+            Part::Call(callee, frame) => {
+                self.claim(line);
+                if !traced && matches!(self.section, Section::Head | Section::Main) {
+                    let known = self.frames.last().is_some_and(|f| f.function == *callee);
+                    if !known {
+                        self.take_frame(&Frame { function: callee.clone(), offset: None, size: None, ..frame.clone() });
+                    }
+                }
+                self.take_frame(frame);
+            }
             Part::TraceStart => {
                 self.claim(line);
                 self.section = match self.section {
@@ -296,7 +311,8 @@ impl Report {
             Section::Head | Section::Main => {
                 self.section = Section::Main;
                 self.tail = 0;
-                if self.frames.len() < MAX_FRAMES {
+                let room = if frame.unreliable { MAX_FRAMES / 2 } else { MAX_FRAMES };
+                if self.frames.len() < room {
                     self.frames.push(frame.clone());
                 }
             }
@@ -331,6 +347,8 @@ impl Report {
             let slot = &mut self.fields[field as usize];
             if slot.is_none() {
                 *slot = Some(cut(text, MAX_FIELD).to_owned());
+            } else if field == Field::Function && self.named.len() < MAX_NAMED {
+                self.named.push(cut(text, MAX_FIELD).to_owned());
             }
         }
     }
@@ -350,7 +368,7 @@ impl Report {
         let names = Names {
             guilty: guilty.clone(),
             owner: self.plumbing().first_guilty(&self.owner),
-            keeper: specific(None, &self.owner, self.row.format.skip, &[]),
+            keeper: specific(std::iter::empty(), &self.owner, self.row.format.skip, &[]),
             outer: self.outer(),
             alias: self.alias(),
             fields: std::array::from_fn(|i| self.fields[i].as_deref().map(normalize)),
@@ -490,6 +508,7 @@ impl Report {
             Alias::Waited => waited_for(&self.frames),
             Alias::Specific => {
                 let named = self.field(Field::Function).filter(|_| !format.head_is_reporter);
+                let named = named.into_iter().chain(self.named.iter().map(String::as_str));
                 specific(named, &self.frames, format.skip, format.reporters)
             }
         }

@@ -73,4 +73,14 @@ pub(super) const FORMATS: &[Format] = &[
         signature: "{reason}",
         ..Format::DEFAULT
     },
+    Format {
+        // The rest was lost.
+        head: &["^BUG:$"],
+        stamped: true,
+        title: "BUG: corrupted",
+        signature: "lost",
+        guilt: Guilt::Nobody,
+        end: End::Line,
+        ..Format::DEFAULT
+    },
 ];

@@ -6,7 +6,11 @@ use crate::oracle::finding::{Class, Severity};
 /// Rows.
 pub(super) const FORMATS: &[Format] = &[
     Format {
-        head: &["list_add corruption", "list_add double add", "list_del corruption", "list_add: corruption"],
+        head: &[
+            "list_add corruption", "list_add double add", "list_del corruption", "list_add: corruption",
+            "kernel BUG at lib/list_debug.c",
+            "at lib/list_debug.c:{_:d} __list_",
+        ],
         class: Class::ListCorruption,
         title: "BUG: corrupted list in {guilty}",
         alts: &["bad-access in {guilty}"],
@@ -92,7 +96,7 @@ pub(super) const FORMATS: &[Format] = &[
         ..Format::DEFAULT
     },
     Format {
-        head: &["usercopy: {kind^Kernel memory}", "usercopy: {kind^kernel memory}"],
+        head: &["usercopy: {kind^Kernel memory}", "usercopy: {kind^kernel memory}", "kernel BUG at mm/usercopy.c"],
         class: Class::Usercopy,
         title: "BUG: bad usercopy in {guilty}",
         skip: &["usercopy", "__check"],

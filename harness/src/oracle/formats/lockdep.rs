@@ -19,13 +19,17 @@ pub(super) const FORMATS: &[Format] = &[
             "possible irq lock inversion dependency detected",
             "-safe -> {_:w} lock order detected",
             "WARNING: possible irq lock inversion",
-            "WARNING: Nested lock was not taken",
-            "Nested lock was not taken",
         ],
         title: "possible deadlock in {guilty}",
         // `SOFTIRQ-safe -> SOFTIRQ-unsafe`: who takes the safe lock in the interrupt.
         alts: &["possible deadlock in {owner}", "possible deadlock in {keeper}"],
         body: AT,
+        ..ROW
+    },
+    Format {
+        head: &["Nested lock was not taken"],
+        title: "WARNING: nested lock was not taken in {guilty}",
+        signature: "nested|{guilty}",
         ..ROW
     },
     Format {
@@ -98,7 +102,8 @@ pub(super) const FORMATS: &[Format] = &[
         title: "WARNING: suspicious RCU usage in {guilty}",
         alts: &["INFO: suspicious RCU usage in {guilty}", "WARNING: suspicious RCU usage in {outer}"],
         body: &["{location:w} suspicious rcu_dereference", "{location:w} RCU-list traversed"],
-        skip: &["rcu", "kmem", "slab", "_copy_"],
+        absorbs: &[Class::RcuUsage],
+        skip: &["rcu", "kmem", "slab"],
         ..ROW
     },
     Format {

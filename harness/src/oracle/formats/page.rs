@@ -118,6 +118,7 @@ pub(super) const FORMATS: &[Format] = &[
         head: &["BUG: non-zero {what:w} on freeing mm"],
         class: Class::PgtablesLeak,
         title: "BUG: non-zero {what} on freeing mm",
+        alts: &["BUG: non-zero {what} on freeing mm: NUM"],
         signature: "{what}",
         guilt: Guilt::Nobody,
         end: End::Line,

@@ -63,7 +63,7 @@ pub(super) const FORMATS: &[Format] = &[
     },
     Format {
         // Only one after the log's first is a finding; the engine counts them.
-        head: &["^Linux version {_:w} (", "Booting the kernel."],
+        head: &["^Linux version {_:w} (", "^Booting the kernel"],
         unless: &[],
         class: Class::Reboot,
         title: "unexpected kernel reboot",

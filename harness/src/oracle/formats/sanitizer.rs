@@ -22,10 +22,19 @@ pub(super) const FORMATS: &[Format] = &[
         ..Format::DEFAULT
     },
     Format {
+        head: &["BUG: KASAN: {kind} on address"],
+        class: Class::Kasan,
+        title: "KASAN: {kind}[ {access}]",
+        signature: "{kind}|[{access}]",
+        body: &["{access^Read} of size ", "{access^Write} of size "],
+        guilt: Guilt::Nobody,
+        end: End::Separator,
+        ..Format::DEFAULT
+    },
+    Format {
         head: &[
             "BUG: KASAN: {kind} in {function:s}+",
             "BUG: KASAN: {kind} in {function:s} at addr ",
-            "BUG: KASAN: {kind} on address",
             "BUG: KASAN: {kind:w}",
         ],
         class: Class::Kasan,

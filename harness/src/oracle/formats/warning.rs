@@ -110,21 +110,21 @@ pub(super) const FORMATS: &[Format] = &[
         ..ROW
     },
     Format {
-        // Anything else that the kernel calls a warning; most tell an administrator something about the machine.
-        head: &["^WARNING: {reason}"],
-        unless: &[
-            "deprecat",
-            "fbcon: Driver",
-            "/etc/ssh/moduli",
-            "Speculative Return Stack",
-            "See https://",
-            "online intersect > possible intersect",
-            "CPU hardware",
-            "Unsupported",
-            "unsupported",
-            "not supported",
-            "consider ",
+        // unwind_next_frame() of the ORC unwinder.
+        head: &[
+            "WARNING: can't access registers at {function:s}+",
+            "WARNING: can't dereference registers at {_:w} for ip {function:s}+",
         ],
+        severity: Severity::Info,
+        title: "WARNING: can't access registers at {function}",
+        signature: "registers|{function}",
+        guilt: Guilt::Nobody,
+        end: End::Line,
+        ..ROW
+    },
+    Format {
+        // One word is all that is left of a head. Sentences are not taken: the kernel tells administrators many things in this form.
+        head: &["^WARNING: {reason:w}$"],
         stamped: true,
         orphan: true,
         severity: Severity::Info,

@@ -74,26 +74,27 @@ pub(super) const COMMON: &str = "
     spin_dump raw_read_lock raw_read_trylock raw_read_unlock raw_write_lock raw_write_trylock raw_write_unlock
     read_lock write_lock read_unlock write_unlock raw_spin queued_ rwlock_bug ^down_ ^down$ ^__down up_read up_write ^up$
     __rwsem rwsem_ mutex_ rtmutex rt_mutex osq_lock osq_unlock ww_mutex percpu_rwsem seqcount_ seqlock refcount_
-    ^kref_ ^__kref ref_tracker __wake_up ^wake_up try_to_wake_up autoremove_wake finish_wait prepare_to_wait add_wait
+    ^kref_ ^__kref ref_tracker __wake_up wake_up_process wake_up_all wake_up_interruptible
+    wake_up_bit wake_up_var ^wake_up$ try_to_wake_up autoremove_wake finish_wait prepare_to_wait add_wait
     remove_wait alloc_page malloc zalloc calloc realloc kmem_cache allocate_slab new_slab slab_alloc slab_post
     slab_free slab_pre ___slab __slab_ get_partial kmemdup memdup strdup strndup kvfree ^kfree$ ^vfree$ folio_alloc
     folio_unlock folio_lock filemap_get_folio __alloc_frozen prep_new_page post_alloc_hook get_page_from_freelist
     rmqueue free_unref free_pages free_large_kmalloc memcpy memcmp memset memchr memmove memscan strcmp strncmp
     strcasecmp strcpy strlcpy strncpy strscpy strlcat strlen strnstr strstr strnlen strchr strrchr strsep copy_to_user
-    copy_from_user copy_user copy_to_iter copy_from_iter copy_page_to copy_page_from copy_folio _copy_ ^csum_ put_user
+    copy_from_user copy_user copy_to_iter copy_from_iter copy_page_to copy_page_from copy_folio ^_copy_ ^csum_ put_user
     get_user clear_user might_fault might_sleep might_resched __might list_add list_del list_replace list_move
     list_splice hlist_ ^klist_ list_sort llist_ plist_ ^rb_ ^__rb_ rb_insert rb_erase ^xa_ ^__xa ^xas_ radix_tree ^idr_
     ^ida_ ^mas_ mtree_ find_first find_next find_last _bit$ _bit_ test_and_ set_bit clear_bit bitmap_ atomic
     _indirect_thunk rethunk string$ ^string ^string_nocheck pointer number nprintf sprintf kasprintf
-    kvasprintf vsscanf printk dev_printk dev_info dev_notice dev_warn dev_err dev_alert dev_crit dev_emerg console_
+    kvasprintf vsscanf printk console_unlock console_lock console_trylock
+    dev_printk dev_info dev_notice dev_warn dev_err dev_alert dev_crit dev_emerg
     program_check del_timer timer_delete timer_shutdown mod_timer add_timer lock_timer_base timer_reduce hrtimer_start
     hrtimer_cancel hrtimer_try hrtimer_active flush_work cancel_work cancel_delayed __cancel try_to_grab_pending
     flush_workqueue drain_workqueue destroy_workqueue queue_work queue_delayed insert_work start_flush kthread_stop
     kthread_queue kobject_ kset_ add_uevent_var get_device_parent device_add device_del device_register
     device_unregister device_destroy device_release device_create device_initialize put_device get_device devres_
     hwrng_unregister i2c_del_adapter __unregister_client device_for_each_child bus_for_each driver_probe really_probe
-    __device_attach device_initial_probe bus_probe_device bus_remove rollback_registered unregister_netdev
-    netdev_run_todo sysfs_ kernfs_ device_remove tty_unregister_device dummy_urb_enqueue usb_kill_urb
+    __device_attach device_initial_probe bus_probe_device bus_remove rollback_registered unregister_netdev sysfs_ device_remove tty_unregister_device dummy_urb_enqueue usb_kill_urb
     usb_kill_anchored usb_poison usb_control_msg usb_hcd_ usb_submit_urb usb_unlink usb_start_wait usb_bulk_msg
     usb_interrupt_msg drop_nlink clear_nlink inc_nlink set_nlink iput ^dput fast_dput lockref_ ^dget
     mark_buffer_dirty mark_inode_dirty find_lock_entries find_get_entr truncate_inode_pages do_read_cache_folio skb_put skb_push skb_pull skb_panic skb_over skb_under skb_copy_datagram
@@ -124,5 +125,5 @@ pub(super) const DISPATCHERS: &str = "
     __sys_listen kernel_listen sk_common_release ^sock_mmap __sys_accept kernel_accept ^sock_do_ioctl ^sock_ioctl
     ^compat_sock_ioctl ^nfnetlink_rcv_msg ^rtnetlink_rcv_msg ^netlink_dump __do_fault __fput task_work_run exit_to_usermode exit_to_user_mode
     SyS_ioctl SYSC_ioctl __sys_ioctl x64_sys_ioctl SyS_connect SYSC_connect __sys_connect SyS_socketpair
-    SYSC_socketpair __sys_socketpair compat_SyS_ioctl ^__ia32_compat_sys_ioctl
+    SYSC_socketpair __sys_socketpair compat_SyS_ioctl compat_ioctl
 ";

@@ -45,9 +45,14 @@ fn holds(name: &str, fragments: &[&str]) -> bool {
 
 /// The first specific function of a trace as fuzzers' dashboards see it: `named` is what the report's head named, `skip` are
 /// fragments that this kind of report passes over besides the common ones, `reporters` prefixes of those who found it.
-pub(super) fn specific(named: Option<&str>, frames: &[Frame], skip: &[&str], reporters: &[&str]) -> Option<String> {
+pub(super) fn specific<'a>(
+    named: impl Iterator<Item = &'a str>,
+    frames: &'a [Frame],
+    skip: &[&str],
+    reporters: &[&str],
+) -> Option<String> {
     let passed = |name: &str| holds(name, &COMMON_PARTS) || holds(name, skip) || listed(name, reporters);
-    named.into_iter().chain(solid(frames)).map(base_name).find(|name| !passed(name)).map(str::to_owned)
+    named.chain(solid(frames)).map(base_name).find(|name| !passed(name)).map(str::to_owned)
 }
 
 /// The function that a dispatcher of the kernel handed on to, nearest to the trace's inner end.
