@@ -131,10 +131,16 @@ impl Engine {
             let meets = |r: &Report| meets(r) && r.may_own(line);
             // A report of one line stands between another's lines; one with a trace ends it.
             if format.end != End::Line {
-                if format.class.is_noise() {
-                    self.open.iter_mut().filter(|r| meets(r)).for_each(|r| r.interrupted_by_noise());
+                let noise = format.class.is_noise();
+                // Nobody but noise prints a trace while the kernel panics.
+                let ends = |r: &Report| meets(r) && done(r) && !(noise && r.is_panic());
+                if noise {
+                    self.open.iter_mut().filter(|r| ends(r)).for_each(|r| r.interrupted_by_noise());
                 }
-                self.close_where(|r| meets(r) && done(r), notices);
+                if noise && self.open.iter().any(|r| meets(r) && r.is_panic()) {
+                    return;
+                }
+                self.close_where(ends, notices);
             }
         }
         if self.findings >= MAX_FINDINGS && format.class != Class::Reboot {

@@ -138,6 +138,11 @@ impl Report {
         self.row.format.class.is_noise()
     }
 
+    /// Whether it is about a panic.
+    pub fn is_panic(&self) -> bool {
+        self.row.format.end == End::Panic
+    }
+
     /// A report with a trace of its own, by the same caller as far as can be told: what follows is that one's.
     pub fn interrupted_by_noise(&mut self) {
         if self.is_young() {

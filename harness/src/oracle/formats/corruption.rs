@@ -14,7 +14,7 @@ pub(super) const FORMATS: &[Format] = &[
         class: Class::ListCorruption,
         title: "BUG: corrupted list in {guilty}",
         alts: &["bad-access in {guilty}"],
-        absorbs: &[Class::KernelBug, Class::Warning, Class::InvalidOpcode],
+        absorbs: &[Class::KernelBug, Class::Warning, Class::InvalidOpcode, Class::Oops, Class::ListCorruption],
         end: End::MarkerThenRegisters,
         ..Format::DEFAULT
     },

@@ -23,12 +23,12 @@ pub(super) const FORMATS: &[Format] = &[
     },
     Format {
         head: &[
-            "{reason^malloc(): corrupted} ",
-            "{reason^malloc(): invalid} ",
-            "{reason^free(): invalid} ",
-            "{reason^double free or corruption} ",
-            "{reason^corrupted size vs. prev_size}",
-            "{reason^corrupted double-linked list}",
+            "^malloc(): {reason^corrupted}",
+            "^malloc(): {reason^invalid}",
+            "^free(): {reason^invalid}",
+            "^{reason:w} free or corruption",
+            "^corrupted {reason^size vs. prev_size}",
+            "^corrupted {reason^double-linked list}",
         ],
         title: "user memory corrupted: {reason}",
         signature: "{reason}",
