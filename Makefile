@@ -7,12 +7,14 @@ BIN := target/x86_64-unknown-linux-gnu/release
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e proof
+.PHONY: help setup build demo test lint unit e2e proof corpus fuzz-oracle bench-oracle
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
 	@echo 'make test    set up, then format, lints, unit tests and the end-to-end tests'
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
+	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
+	@echo 'make fuzz-oracle, make bench-oracle'
 	@echo 'make setup   install the system packages (Debian)'
 	@echo 'make build   build the binaries into $(BIN)'
 
@@ -50,3 +52,16 @@ e2e: build
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect
+
+# Prints every log that is named otherwise, then the figures.
+corpus:
+	$(CARGO) test --release -p mmtorture-harness --lib --locked oracle::tests::corpus -- --nocapture
+
+# FUZZ_SECONDS of mutated crash logs; stable Rust, no instrumentation.
+FUZZ_SECONDS ?= 600
+fuzz-oracle:
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release -p mmtorture-harness --test oracle_fuzz --locked -- --ignored --nocapture
+
+bench-oracle:
+	$(CARGO) bench -p mmtorture-harness --bench oracle --locked
+	$(CARGO) bench -p mmtorture-harness --bench oracle_memory --locked

@@ -6,6 +6,7 @@
 pub mod dimension;
 pub mod yaml;
 
+use crate::oracle::expect::Kind;
 use crate::outcome::Outcome;
 use crate::series::Selection;
 use dimension::Dimension;
@@ -48,6 +49,12 @@ pub struct Matrix {
     /// How long a guest may take to its first event, in seconds; without it, what the accelerator needs.
     #[serde(default)]
     pub boot_seconds: Option<Seconds>,
+    /// Kinds of findings that are no failures here: `oom`, `segfault`, or a class of findings.
+    #[serde(default)]
+    pub expect: Vec<Expected>,
+    /// An allow-list: findings that are known and no failures, with reasons. A YAML file, relative to the matrix.
+    #[serde(default)]
+    pub allow: Option<PathBuf>,
     /// What this run must find. With it, the exit status says whether it did.
     #[serde(default)]
     pub verdicts: Vec<Verdict>,
@@ -154,6 +161,19 @@ bounded!(
     /// A number of trials.
     Trials, (1..=100_000)
 );
+
+/// A kind of finding that is no failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected(pub Kind);
+
+impl FromStr for Expected {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+parsed_from_str!(Expected, "oom, segfault or a class of findings");
 
 /// Where a kernel's source comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -349,7 +369,7 @@ seconds: 5
         ]
         .join("\n");
         insta::assert_snapshot!(all, @r#"
-        m.yaml:7:1: unknown field `secnds`, expected one of `mmtorture`, `about`, `kernel`, `series`, `variants`, `dimensions`, `workloads`, `seconds`, `trials`, `seed`, `boot-seconds`, `verdicts`
+        m.yaml:7:1: unknown field `secnds`, expected one of `mmtorture`, `about`, `kernel`, `series`, `variants`, `dimensions`, `workloads`, `seconds`, `trials`, `seed`, `boot-seconds`, `expect`, `allow`, `verdicts`
         m.yaml:7:10: seconds: invalid value: integer `0`, expected a number from 1 to 86400
         m.yaml:7:10: seconds: invalid type: string "soon", expected a number from 1 to 86400
         m.yaml:1:12: mmtorture: invalid value: integer `2`, expected a number from 1 to 1

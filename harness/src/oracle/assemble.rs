@@ -118,7 +118,8 @@ impl Engine {
             return;
         }
         if format.class == Class::Reboot {
-            let boot = std::mem::replace(&mut self.boot, Boot { banner: line.text.contains("Linux version"), ran: false });
+            let boot =
+                std::mem::replace(&mut self.boot, Boot { banner: line.text.contains("Linux version"), ran: false });
             if !(boot.banner || boot.ran) {
                 return;
             }
@@ -135,7 +136,7 @@ impl Engine {
                 // Nobody but noise prints a trace while the kernel panics.
                 let ends = |r: &Report| meets(r) && done(r) && !(noise && r.is_panic());
                 if noise {
-                    self.open.iter_mut().filter(|r| ends(r)).for_each(|r| r.interrupted_by_noise());
+                    self.open.iter_mut().filter(|r| ends(r)).for_each(Report::interrupted_by_noise);
                 }
                 if noise && self.open.iter().any(|r| meets(r) && r.is_panic()) {
                     return;
@@ -288,7 +289,9 @@ fn bears_a_time(bytes: &[u8]) -> bool {
     let Some(inside) = bytes.strip_prefix(b"[") else { return false };
     let Some(end) = inside.iter().take(20).position(|&b| b == b']') else { return false };
     let time = &inside[..end];
-    time.contains(&b'.') && time.iter().all(|b| matches!(b, b' ' | b'.' | b'0'..=b'9')) && time.iter().any(|b| (b'1'..=b'9').contains(b))
+    time.contains(&b'.')
+        && time.iter().all(|b| matches!(b, b' ' | b'.' | b'0'..=b'9'))
+        && time.iter().any(|b| (b'1'..=b'9').contains(b))
 }
 
 /// Whether a line's text is its bytes: no escape sequence or control character can hide a trigger in it.

@@ -1,6 +1,6 @@
 //! What a line inside of a report is: the parts that `show_regs()`, `dump_stack()` and the sanitizers print for every report alike.
 
-use super::finding::Frame;
+use super::finding::{Context as Cpu, Frame};
 use super::frames::{callee, parse_frame, parse_ip, Ip};
 
 /// A line's role in a report.
@@ -14,10 +14,12 @@ pub(super) enum Part {
     TraceStart,
     /// `stack backtrace:`, after which lockdep prints the reporting task's own trace.
     OwnTraceAhead,
+    /// `NMI backtrace for cpu 1`: what follows is another CPU's, from its registers on.
+    NmiBacktrace,
     /// `</TASK>`: x86's unwinder reached the end of the task's stack, the outermost there is.
     TraceEnd,
-    /// `<IRQ>` and other marks within a trace.
-    TraceMark,
+    /// `<IRQ>` and other marks within a trace: on whose stack the entries that follow stand.
+    TraceMark(Option<Cpu>),
     /// Instruction pointer.
     Ip(Ip),
     /// `CPU: 1 PID: 2 Comm: ...`.
@@ -132,11 +134,20 @@ fn classify_mark(text: &str) -> Option<Part> {
     if text.starts_with("stack backtrace:") {
         return Some(Part::OwnTraceAhead);
     }
+    if text.starts_with("NMI backtrace for cpu ") {
+        return Some(Part::NmiBacktrace);
+    }
     if text == "</TASK>" {
         return Some(Part::TraceEnd);
     }
     if text.len() <= 24 && text.starts_with('<') && text.ends_with('>') {
-        return Some(Part::TraceMark);
+        return Some(Part::TraceMark(match text {
+            "<TASK>" => Some(Cpu::Task),
+            "<IRQ>" | "<SOFTIRQ>" => Some(Cpu::Interrupt),
+            "<NMI>" => Some(Cpu::Nmi),
+            "<#DF>" | "<#DB>" | "<#MC>" | "<#VC>" | "<ENTRY_TRAMPOLINE>" => Some(Cpu::Exception),
+            _ => None,
+        }));
     }
     if text.starts_with("---[ end trace") {
         return Some(Part::EndTrace);
@@ -230,7 +241,7 @@ mod tests {
     fn roles() {
         assert_eq!(classify("Call Trace:"), Part::TraceStart);
         assert_eq!(classify(" </TASK>"), Part::TraceEnd);
-        assert_eq!(classify(" <IRQ>"), Part::TraceMark);
+        assert_eq!(classify(" <IRQ>"), Part::TraceMark(Some(Cpu::Interrupt)));
         assert_eq!(classify("RAX: 0000000000000000 RBX: 0000000000000001"), Part::Registers);
         assert_eq!(classify("x29: ffff800080003a10 x28: 0000000000000001"), Part::Registers);
         assert_eq!(classify("** 12 printk messages dropped **"), Part::Dropped);

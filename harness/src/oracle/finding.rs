@@ -140,6 +140,20 @@ impl Severity {
     }
 }
 
+/// What the CPU was doing when the kernel reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Context {
+    /// On behalf of a task.
+    Task,
+    /// In an interrupt, hard or soft.
+    Interrupt,
+    /// In a non-maskable interrupt.
+    Nmi,
+    /// On an exception's own stack.
+    Exception,
+}
+
 /// One entry of a stack trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
@@ -197,7 +211,7 @@ pub struct Finding {
     /// Offset just past the report's last line, its newline included.
     pub end_byte: u64,
     /// Name of the task (`comm`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub process: Option<String>,
     /// Its pid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -217,11 +231,29 @@ pub struct Finding {
     /// Taint letters before this report, without blanks: `GBW`; none where the kernel was not tainted or did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taint: Option<String>,
-    /// First function of the stack that is not plumbing.
+    /// What the CPU was doing; none where the report does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Context>,
+    /// Why this finding is no failure here: somebody declared it. See [`super::expect`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// First function of the stack that is not plumbing.
+    #[serde(default)]
     pub guilty: Option<String>,
     /// The report's main trace, innermost first, the instruction pointer at its head where it was printed.
     pub frames: Vec<Frame>,
+}
+
+impl Finding {
+    /// Whether it makes its trial a failure.
+    pub fn is_failure(&self) -> bool {
+        self.expected.is_none() && self.severity > Severity::Info
+    }
+
+    /// Whether it ends its trial: what follows would only be its consequences.
+    pub fn stops_trial(&self) -> bool {
+        self.expected.is_none() && self.severity.stops_trial()
+    }
 }
 
 /// What the oracle announces while it reads.

@@ -17,23 +17,31 @@
 //! | `report` | one report, from its head to its finding |
 //! | `assemble` | which line belongs to which report, what is a consequence of what |
 //! | `finding` | the result's types |
+//! | `group` | which findings of a run are likely one bug |
+//! | `witness` | findings that no console line shows |
+//! | `expect` | which findings somebody has declared to be no failures |
 
 mod assemble;
 mod body;
+pub mod expect;
 mod finding;
 mod formats;
 mod frames;
+mod group;
 mod line;
 mod naming;
 mod pattern;
 mod plumbing;
 mod report;
 mod trigger;
+mod witness;
 
 #[cfg(test)]
 mod tests;
 
-pub use finding::{Class, Finding, Frame, Notice, Severity};
+pub use finding::{Class, Context, Finding, Frame, Notice, Severity};
+pub use group::{group, Group};
+pub use witness::{machine_failure, violation};
 
 use assemble::Engine;
 use line::Splitter;
@@ -56,6 +64,13 @@ impl Oracle {
     /// An oracle at the beginning of a console.
     pub fn new() -> Oracle {
         Oracle { splitter: Splitter::default(), engine: Engine::new() }
+    }
+
+    /// The same, but it tells also of what a healthy kernel under pressure says: [`Class::is_noise`].
+    pub fn with_noise() -> Oracle {
+        let mut oracle = Oracle::new();
+        oracle.engine.noise = true;
+        oracle
     }
 
     /// The next bytes of the console, cut anywhere.

@@ -72,7 +72,8 @@ pub(super) fn headline(text: &str) -> String {
     let mut rest = text;
     while let Some((before, offset)) = rest.split_once("+0x") {
         out.push_str(before);
-        let end = offset.bytes().position(|b| !(b.is_ascii_hexdigit() || matches!(b, b'/' | b'x'))).unwrap_or(offset.len());
+        let end =
+            offset.bytes().position(|b| !(b.is_ascii_hexdigit() || matches!(b, b'/' | b'x'))).unwrap_or(offset.len());
         rest = &offset[end..];
     }
     out.push_str(rest);

@@ -77,7 +77,11 @@ enum Part {
     Literal(&'static str),
     /// Nothing follows.
     End,
-    Hole { field: Option<Field>, kind: Kind, prefix: &'static str },
+    Hole {
+        field: Option<Field>,
+        kind: Kind,
+        prefix: &'static str,
+    },
 }
 
 /// Why a pattern of the table is not one.

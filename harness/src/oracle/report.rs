@@ -1,7 +1,7 @@
 //! One report while it is being read, and how it becomes a finding.
 
 use super::body::{Context, Part, Side};
-use super::finding::{Class, Finding, Frame};
+use super::finding::{Class, Context as Cpu, Finding, Frame};
 use super::formats::{Alias, End, Guilt, Row};
 use super::frames::Ip;
 use super::line::{Caller, Line};
@@ -61,6 +61,8 @@ pub(super) struct Report {
     caller: Option<Caller>,
     fields: [Option<String>; FIELDS],
     context: Context,
+    /// On whose stack the main trace begins.
+    cpu: Option<Cpu>,
     section: Section,
     /// Who prints the main trace, where several callers' lines may belong to the report.
     trace_caller: Option<Caller>,
@@ -92,6 +94,7 @@ impl Report {
             caller: line.caller,
             fields: Default::default(),
             context: Context::default(),
+            cpu: None,
             section: Section::Head,
             trace_caller: None,
             frames: Vec::new(),
@@ -273,7 +276,22 @@ impl Report {
                 self.claim(line);
                 self.take_context(context);
             }
-            Part::Registers | Part::TraceMark => self.claim(line),
+            Part::TraceMark(cpu) => {
+                self.claim(line);
+                // The trace begins where the report was made; older kernels mark the interrupt's stack only.
+                if self.section == Section::Main && !traced {
+                    self.cpu = self.cpu.or(*cpu);
+                }
+            }
+            Part::NmiBacktrace => {
+                self.claim(line);
+                if self.awaits_other_trace() {
+                    self.frames.clear();
+                    self.trace_caller = None;
+                    self.section = Section::Head;
+                }
+            }
+            Part::Registers => self.claim(line),
             Part::EndTrace => {
                 self.claim(line);
                 self.section = Section::Ended;
@@ -305,9 +323,7 @@ impl Report {
 
     /// A stall's report holds several CPUs' and tasks' traces: the one meant shows the interrupt that found the CPU stuck.
     fn awaits_other_trace(&self) -> bool {
-        self.row.format.guilt == Guilt::Interrupted
-            && self.row.format.end == End::Open
-            && self.interrupt().is_none()
+        self.row.format.guilt == Guilt::Interrupted && self.row.format.end == End::Open && self.interrupt().is_none()
     }
 
     fn take_frame(&mut self, frame: &Frame) {
@@ -403,6 +419,13 @@ impl Report {
             reason: self.field(Field::Reason).map(str::to_owned),
             location: self.field(Field::Location).map(str::to_owned),
             taint: self.context.taint.take(),
+            context: self.cpu.or_else(|| {
+                self.caller.map(|caller| match caller {
+                    Caller::Task(_) => Cpu::Task,
+                    Caller::Cpu(_) => Cpu::Interrupt,
+                })
+            }),
+            expected: None,
             guilty,
             frames: self.frames,
         })

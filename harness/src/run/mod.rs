@@ -110,6 +110,7 @@ impl Runner<'_> {
             machine: self.machine,
             base_image: self.base_image,
             boot_seconds: self.plan.matrix.boot_seconds.map(|s| s.0),
+            expectations: &self.plan.expectations,
             dir,
             interrupt: self.interrupt,
         };
@@ -221,7 +222,7 @@ fn exit_status(plan: &Plan, trials: &[Trial], problems: &[String]) -> u8 {
     if !plan.matrix.verdicts.is_empty() {
         return u8::from(!problems.is_empty());
     }
-    let found = |t: &Trial| matches!(t.outcome, Outcome::Fail | Outcome::Hang) || !t.seen.findings.is_empty();
+    let found = |t: &Trial| matches!(t.outcome, Outcome::Fail | Outcome::Hang) || t.finding().is_some();
     if trials.iter().any(found) {
         1
     } else if trials.iter().all(|t| t.outcome == Outcome::Pass) {

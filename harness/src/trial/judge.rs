@@ -1,7 +1,7 @@
 //! From what was seen of a guest to an outcome. Pure.
 
-use super::watch::{guest_finding, Seen, Stop};
-use crate::oracle::{Class, Finding};
+use super::watch::{Seen, Stop};
+use crate::oracle::{machine_failure, violation, Class, Finding};
 use crate::outcome::Outcome;
 
 /// How the machine's process ended, when we did not end it.
@@ -30,6 +30,7 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
     if let Ending::Failed(said) = ending {
         // Findings that came first stand: a broken guest may well take its machine down.
         if fatal(seen).is_none() {
+            seen.findings.extend(machine_failure(said));
             return verdict(Outcome::InfraError, said.clone());
         }
     }
@@ -60,7 +61,9 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
     }
     match seen.stop {
         Some(Stop::Silent) => {
-            return verdict(Outcome::Hang, "the guest fell silent and the kernel did not say why".into())
+            let phase = seen.phase.map_or("boot", |p| p.name());
+            seen.findings.push(violation("guest-silent", &format!("no heartbeat during {phase}, no report"), true));
+            return verdict(Outcome::Hang, "the guest fell silent and the kernel did not say why".into());
         }
         Some(Stop::Overdue) => return verdict(Outcome::Hang, "the guest did not end in its time".into()),
         Some(Stop::ConsoleFlood) => return verdict(Outcome::Hang, "the guest flooded its console".into()),
@@ -69,7 +72,7 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
     let Some(done) = &seen.done else {
         let phase = seen.phase.map_or("boot", |p| p.name());
         let finding =
-            guest_finding("guest-vanished", &format!("reset or powered off during {phase}, with no report"), true);
+            violation("guest-vanished", &format!("reset or powered off during {phase}, with no report"), true);
         let why = format!("the guest reset during {phase} and its kernel said nothing");
         seen.findings.push(finding);
         return verdict(Outcome::Fail, why);
@@ -88,9 +91,9 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
     if !broken.is_empty() {
         return verdict(Outcome::NotExercised, format!("did not happen: {}", broken.join(", ")));
     }
-    if !seen.findings.is_empty() {
-        // Warnings do not end a trial, but they are no pass.
-        let first = seen.findings.iter().find(|f| f.primary).unwrap_or(&seen.findings[0]);
+    // Warnings do not end a trial, but they are no pass.
+    let mut failures = seen.findings.iter().filter(|f| f.is_failure());
+    if let Some(first) = failures.clone().find(|f| f.primary).or_else(|| failures.next()) {
         return verdict(Outcome::Fail, first.title.clone());
     }
     verdict(Outcome::Pass, moved(seen))
@@ -98,7 +101,7 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
 
 /// The finding that ends a trial: the first of those, primary ones before their consequences.
 fn fatal(seen: &Seen) -> Option<&Finding> {
-    let mut fatal = seen.findings.iter().filter(|f| f.severity.stops_trial());
+    let mut fatal = seen.findings.iter().filter(|f| f.stops_trial());
     let first = fatal.next()?;
     Some(if first.primary { first } else { fatal.find(|f| f.primary).unwrap_or(first) })
 }
@@ -182,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_panic_before_hello_is_a_boot_failure_and_a_bug_is_not() {
-        let mut panic = guest_finding("x", "", true);
+        let mut panic = violation("x", "", true);
         panic.class = Class::Panic;
         let mut bug = panic.clone();
         bug.class = Class::KernelBug;

@@ -9,6 +9,7 @@ use crate::files;
 use crate::image;
 use crate::interrupt::Interrupt;
 use crate::machine::{Machine, Running, Spec};
+use crate::oracle::expect::Expectations;
 use crate::outcome::Outcome;
 use crate::plan::Cell;
 use anyhow::Context;
@@ -58,6 +59,8 @@ pub struct Job<'a> {
     pub base_image: &'a Path,
     /// The matrix's boot deadline, if it has one.
     pub boot_seconds: Option<u32>,
+    /// Findings that are no failures.
+    pub expectations: &'a Expectations,
     /// Where its files go. Made here.
     pub dir: &'a Path,
     /// The user's wish to stop.
@@ -92,7 +95,8 @@ impl Trial {
     /// The finding that decided the outcome.
     pub fn finding(&self) -> Option<&crate::oracle::Finding> {
         let findings = &self.seen.findings;
-        findings.iter().find(|f| f.primary && f.severity.stops_trial()).or_else(|| findings.first())
+        let fatal = findings.iter().find(|f| f.primary && f.stops_trial());
+        fatal.or_else(|| findings.iter().find(|f| f.is_failure()))
     }
 
     /// How long the workload ran without a finding, in seconds of host time.
@@ -143,7 +147,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     let (mut running, console, events) = Running::start(job.machine, &spec, &machine_log)?;
     files::write_json(&job.dir.join(COMMAND), &running.argv)?;
 
-    let mut watch = Watch::new(limits, name);
+    let mut watch = Watch::new(limits, name).expecting(job.expectations.clone(), jiff::Zoned::now().date());
     let stopped = follow(&mut watch, &mut running, console, events, job, phase)?;
     let status = running.wait()?;
     let mut seen = watch.finish(stopped.at);

@@ -1,6 +1,8 @@
 //! Watching one guest: what its two streams say, and when to end it. Pure: time comes in with the bytes.
 
-use crate::oracle::{Class, Finding, Notice, Oracle, Severity};
+use crate::oracle::expect::Expectations;
+use crate::oracle::{violation, Finding, Notice, Oracle};
+use jiff::civil::Date;
 use mmtorture_protocol::{Claim, Event, EventKind, Lines, Phase};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -137,6 +139,9 @@ pub struct Seen {
     pub error: Option<String>,
     /// The findings, in order.
     pub findings: Vec<Finding>,
+    /// What the console said that a healthy kernel under pressure says as well, by class: how often.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub noise: BTreeMap<String, u64>,
     /// Times.
     pub times: Times,
     /// Why we ended it, if we did.
@@ -151,6 +156,8 @@ pub struct Watch {
     limits: Limits,
     trial: String,
     oracle: Oracle,
+    expectations: Expectations,
+    today: Date,
     lines: Lines,
     seen: Seen,
     console_bytes: u64,
@@ -173,7 +180,9 @@ impl Watch {
         Self {
             limits,
             trial,
-            oracle: Oracle::new(),
+            oracle: Oracle::with_noise(),
+            expectations: Expectations::default(),
+            today: Date::ZERO,
             lines: Lines::default(),
             seen: Seen::default(),
             console_bytes: 0,
@@ -182,6 +191,11 @@ impl Watch {
             fatal: None,
             done_at: None,
         }
+    }
+
+    /// Watches with findings in mind that are no failures on this day.
+    pub fn expecting(self, expectations: Expectations, today: Date) -> Self {
+        Self { expectations, today, ..self }
     }
 
     /// The console said `bytes`.
@@ -264,8 +278,15 @@ impl Watch {
             match notice {
                 Notice::Opened { severity, .. } if severity.stops_trial() => self.opened(now),
                 Notice::Opened { .. } => {}
-                Notice::Completed(finding) => {
-                    if finding.severity.stops_trial() {
+                Notice::Completed(finding) if finding.class.is_noise() => {
+                    *self.seen.noise.entry(finding.class.to_string()).or_default() += 1;
+                }
+                Notice::Completed(mut finding) => {
+                    finding.expected = self.expectations.reason(&finding, self.today);
+                    if finding.expected.is_some() && finding.severity.stops_trial() {
+                        self.pardon();
+                    }
+                    if finding.stops_trial() {
                         // A report may turn out worse than its first line said.
                         self.opened(now);
                         if let Some(fatal) = &mut self.fatal {
@@ -278,6 +299,14 @@ impl Watch {
                     }
                 }
             }
+        }
+    }
+
+    /// The report that was to end the trial turned out to be expected: what nobody has completed yet is not held against it.
+    fn pardon(&mut self) {
+        if self.fatal.is_some_and(|fatal| fatal.completed.is_none()) {
+            self.fatal = None;
+            self.seen.times.finding_ms = None;
         }
     }
 
@@ -323,7 +352,9 @@ impl Watch {
                     fatal.completed = Some(now);
                 }
                 if self.seen.findings.len() < MAX_FINDINGS {
-                    self.seen.findings.push(guest_finding(&kind, &detail, primary));
+                    let mut finding = violation(&kind, &detail, primary);
+                    finding.expected = self.expectations.reason(&finding, self.today);
+                    self.seen.findings.push(finding);
                 }
             }
             EventKind::Done { elapsed_ms, vmstat, ops } => {
@@ -335,36 +366,6 @@ impl Watch {
     }
 }
 
-/// A finding that no console line shows.
-pub fn guest_finding(kind: &str, detail: &str, primary: bool) -> Finding {
-    // It came over the wire from a guest that may be broken: what names things is kept short and plain.
-    let kind: String = kind.chars().filter(|c| c.is_ascii_alphanumeric() || "-_ ".contains(*c)).take(64).collect();
-    let reason: String = detail.chars().filter(|c| !c.is_control()).take(1024).collect();
-    Finding {
-        title: kind.replace('-', " "),
-        alt_titles: Vec::new(),
-        class: Class::Violation,
-        severity: Severity::Fatal,
-        signature: format!("{}|{kind}", Class::Violation),
-        primary,
-        corrupted: false,
-        corrupted_why: None,
-        first_line: 0,
-        last_line: 0,
-        first_byte: 0,
-        end_byte: 0,
-        process: None,
-        pid: None,
-        cpu: None,
-        condition: None,
-        reason: Some(reason),
-        location: None,
-        taint: None,
-        guilty: None,
-        frames: Vec::new(),
-    }
-}
-
 fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }
@@ -372,6 +373,7 @@ fn millis(d: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::Class;
 
     fn watch() -> Watch {
         Watch::new(Limits::new(10, 1, None), "t".into())

@@ -7,7 +7,10 @@ use crate::oracle::finding::{Class, Severity};
 pub(super) const FORMATS: &[Format] = &[
     Format {
         head: &[
-            "list_add corruption", "list_add double add", "list_del corruption", "list_add: corruption",
+            "list_add corruption",
+            "list_add double add",
+            "list_del corruption",
+            "list_add: corruption",
             "kernel BUG at lib/list_debug.c",
             "at lib/list_debug.c:{_:d} __list_",
         ],
@@ -61,8 +64,8 @@ pub(super) const FORMATS: &[Format] = &[
         absorbs: &[Class::Warning, Class::ObjectDebug],
         // Whoever frees or reuses the object through these is meant.
         skip: &[
-            "debug_", "rcu", "hrtimer_", "timer_", "work_", "percpu_", "kmem_", "slab_", "kfree", "vunmap", "vfree", "__free_",
-            "kobject_", "kvfree",
+            "debug_", "rcu", "hrtimer_", "timer_", "work_", "percpu_", "kmem_", "slab_", "kfree", "vunmap", "vfree",
+            "__free_", "kobject_", "kvfree",
         ],
         head_is_reporter: true,
         reporters: &["debug_", "__debug_", "kfree", "kmem_cache_free", "slab_free", "kvfree", "vfree", "__vunmap"],

@@ -19,8 +19,8 @@ mod bug;
 mod corruption;
 mod lockdep;
 mod lockup;
-mod oops;
 mod noise;
+mod oops;
 mod page;
 mod panic;
 mod program;
@@ -248,7 +248,8 @@ mod tests {
             for template in format.alts.iter().chain([&format.title, &format.signature]) {
                 for name in template.split('{').skip(1).map(|t| t.split('}').next().unwrap_or("")) {
                     assert!(
-                        Field::named(name).is_some() || matches!(name, "guilty" | "owner" | "keeper" | "outer" | "alias" | "call"),
+                        Field::named(name).is_some()
+                            || matches!(name, "guilty" | "owner" | "keeper" | "outer" | "alias" | "call"),
                         "`{template}`: {name}"
                     );
                 }

@@ -94,11 +94,7 @@ pub(super) const FORMATS: &[Format] = &[
         title: "invalid opcode in {guilty}",
         ..ROW
     },
-    Format {
-        head: &["stack segment: {_:x} [#", "stack segment: "],
-        title: "stack segment fault in {guilty}",
-        ..ROW
-    },
+    Format { head: &["stack segment: {_:x} [#", "stack segment: "], title: "stack segment fault in {guilty}", ..ROW },
     Format {
         head: &["divide error: {_:x} [#", "divide_error: {_:x} [#"],
         class: Class::DivideError,

@@ -67,16 +67,8 @@ pub(super) const FORMATS: &[Format] = &[
         alts: &["WARNING: zero-size vmalloc in {guilty}", "WARNING: kmalloc bug in {guilty}"],
         ..ROW
     },
-    Format {
-        head: warn_at!("mm/", "kmalloc"),
-        alts: &["WARNING: kmalloc bug in {guilty}"],
-        ..ROW
-    },
-    Format {
-        head: warn_at!("mm/", "kvmalloc"),
-        alts: &["WARNING: kmalloc bug in {guilty}"],
-        ..ROW
-    },
+    Format { head: warn_at!("mm/", "kmalloc"), alts: &["WARNING: kmalloc bug in {guilty}"], ..ROW },
+    Format { head: warn_at!("mm/", "kvmalloc"), alts: &["WARNING: kmalloc bug in {guilty}"], ..ROW },
     Format {
         head: &[
             "WARNING: CPU: {cpu:d} PID: {pid:d} at {location:w} {function:s}+",
