@@ -10,6 +10,8 @@ use super::report::{Over, Report};
 const MAX_OPEN: usize = 8;
 /// What precedes reports, at once.
 const MAX_PREAMBLES: usize = 4;
+/// Bytes looked at in one go while nothing is open; they should fit into the L1 cache.
+const IDLE_BLOCK: usize = 16 << 10;
 /// Findings of one boot; a broken kernel can print them for ever.
 const MAX_FINDINGS: u64 = 256;
 
@@ -70,6 +72,23 @@ impl Engine {
     /// Heads that opened no report because the boot had too many.
     pub fn suppressed(&self) -> u64 {
         self.suppressed
+    }
+
+    /// How many of these bytes, which begin a line, are whole lines that no report can begin with or go on in. What is passed over
+    /// so would have been passed over line by line.
+    pub fn idle_over(&self, bytes: &[u8]) -> usize {
+        if !(self.open.is_empty() && self.preambles.is_empty() && self.boot.ran) {
+            return 0;
+        }
+        let whole = |bytes: &[u8]| memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+        let bytes = &bytes[..whole(&bytes[..bytes.len().min(IDLE_BLOCK)])];
+        let bytes = if is_plain(bytes) {
+            bytes
+        } else {
+            let odd = bytes.iter().position(|b| !is_plain(std::slice::from_ref(b))).unwrap_or(0);
+            &bytes[..whole(&bytes[..odd])]
+        };
+        self.table.first_that_may_matter(bytes).map_or(bytes.len(), |at| whole(&bytes[..at]))
     }
 
     /// One line of the stream.
@@ -296,6 +315,5 @@ fn bears_a_time(bytes: &[u8]) -> bool {
 
 /// Whether a line's text is its bytes: no escape sequence or control character can hide a trigger in it.
 fn is_plain(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    bytes.iter().fold(true, |plain, &b| plain & (b >= 0x20 || b == b'\t'))
+    bytes.iter().fold(true, |plain, &b| plain & (b >= 0x20 || matches!(b, b'\t' | b'\r' | b'\n')))
 }

@@ -167,6 +167,9 @@ fn classify_mark(text: &str) -> Option<Part> {
 
 /// `CPU: 1 UID: 0 PID: 2 Comm: name Tainted: G        W          6.1.0 #1`; the UID is there since 6.12.
 fn parse_context(text: &str) -> Option<Context> {
+    if !text.starts_with(['C', 'P']) {
+        return None;
+    }
     let (before, rest) = text.split_once("Comm: ")?;
     let number = |mark: &str| {
         let digits = before.split_once(mark)?.1;

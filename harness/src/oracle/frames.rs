@@ -8,7 +8,7 @@ use super::pattern::is_symbol_byte;
 /// `foo mm/foo.c:12 [inline]`, arm's `[<c0>] (foo) from [<c1>] (bar+0x1/0x2)`.
 pub(super) fn parse_frame(text: &str) -> Option<Frame> {
     let mut text = text.trim();
-    if let Some((callee, caller)) = text.split_once(" from ") {
+    if let Some((callee, caller)) = text.strip_suffix(')').and_then(|_| text.split_once(" from ")) {
         // arm prints callee and caller of each step; the caller bears the offset.
         if callee.ends_with(')') && caller.ends_with(')') {
             text = caller;
@@ -29,6 +29,9 @@ pub(super) fn parse_frame(text: &str) -> Option<Frame> {
 
 /// Who was called, in arm's entries.
 pub(super) fn callee(text: &str) -> Option<String> {
+    if !text.ends_with(')') {
+        return None;
+    }
     let name = strip_addresses(text.split_once(" from ")?.0.trim()).strip_prefix('(')?.strip_suffix(')')?;
     (!name.is_empty() && name.bytes().all(is_symbol_byte)).then(|| name.to_owned())
 }

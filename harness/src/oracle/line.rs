@@ -41,7 +41,7 @@ pub(super) struct Splitter {
 impl Splitter {
     /// Feeds bytes; `each` is called for every line that they complete.
     pub fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(RawLine<'_>)) {
-        while let Some(newline) = bytes.iter().position(|&b| b == b'\n') {
+        while let Some(newline) = memchr::memchr(b'\n', bytes) {
             let (head, rest) = bytes.split_at(newline);
             bytes = &rest[1..];
             self.position += newline as u64 + 1;
@@ -57,6 +57,18 @@ impl Splitter {
         }
         self.keep(bytes);
         self.position += bytes.len() as u64;
+    }
+
+    /// Whether the next byte begins a line.
+    pub fn at_line_start(&self) -> bool {
+        self.line_start == self.position
+    }
+
+    /// Passes over bytes that are whole lines, at the start of a line.
+    pub fn skip(&mut self, lines: &[u8]) {
+        self.number += memchr::memchr_iter(b'\n', lines).count() as u64;
+        self.position += lines.len() as u64;
+        self.line_start = self.position;
     }
 
     /// The stream is over: hands out the unterminated last line, if there is one.
@@ -124,7 +136,7 @@ impl<'a> Line<'a> {
 /// Text without carriage returns, NULs, escape sequences and other control characters; invalid UTF-8 becomes U+FFFD.
 fn clean(bytes: &[u8]) -> Cow<'_, str> {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    if !bytes.iter().any(|&b| is_noise(b)) {
+    if bytes.iter().fold(true, |clean, &b| clean & !is_noise(b)) {
         return String::from_utf8_lossy(bytes);
     }
     let mut kept = Vec::with_capacity(bytes.len());
@@ -235,6 +247,9 @@ fn strip_logger(text: &str) -> &str {
         if head(&DAYS, inner) || iso(inner) {
             return inner.split_once(']').map_or(text, |(_, rest)| rest.strip_prefix(' ').unwrap_or(rest));
         }
+    }
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return text;
     }
     let record = text.split_once(';').filter(|(fields, _)| fields.len() < 64 && fields.matches(',').count() >= 3);
     match record {

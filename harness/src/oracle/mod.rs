@@ -77,7 +77,20 @@ impl Oracle {
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Notice> {
         let mut notices = Vec::new();
         let engine = &mut self.engine;
-        self.splitter.feed(bytes, |line| engine.line(&line, &mut notices));
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.splitter.at_line_start() {
+                let idle = engine.idle_over(rest);
+                if idle > 0 {
+                    self.splitter.skip(&rest[..idle]);
+                    rest = &rest[idle..];
+                    continue;
+                }
+            }
+            let line = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            self.splitter.feed(&rest[..line], |line| engine.line(&line, &mut notices));
+            rest = &rest[line..];
+        }
         notices
     }
 

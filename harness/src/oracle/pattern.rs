@@ -16,6 +16,8 @@
 //!
 //! A template is text with `{field}` or `{guilty}`; what stands in `[...]` is left out where one of its fields is not known.
 
+use memchr::memmem;
+
 /// What patterns take from lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
@@ -105,6 +107,8 @@ pub(super) enum PatternError {
 #[derive(Debug)]
 pub(super) struct Pattern {
     parts: Vec<Part>,
+    /// Finds the first literal.
+    finder: memmem::Finder<'static>,
     anchored: bool,
 }
 
@@ -143,11 +147,11 @@ impl Pattern {
         if to_end {
             parts.push(Part::End);
         }
-        let compiled = Pattern { parts, anchored };
-        if compiled.literal().is_empty() {
+        let literal = first_literal(&parts);
+        if literal.is_empty() {
             return Err(PatternError::NoLiteral);
         }
-        Ok(compiled)
+        Ok(Pattern { parts, finder: memmem::Finder::new(literal), anchored })
     }
 
     fn compile_hole(inside: &'static str) -> Result<Part, PatternError> {
@@ -167,7 +171,7 @@ impl Pattern {
 
     /// The pattern's first literal: no line without it can match.
     pub fn literal(&self) -> &'static str {
-        self.parts.iter().find_map(|p| if let Part::Literal(l) = p { Some(*l) } else { None }).unwrap_or("")
+        first_literal(&self.parts)
     }
 
     /// Matches a line.
@@ -176,7 +180,7 @@ impl Pattern {
         let leading_hole = matches!(self.parts.first(), Some(Part::Hole { .. }));
         let mut steps = MAX_STEPS;
         let mut from = 0;
-        while let Some(at) = text[from..].find(literal).map(|at| at + from) {
+        while let Some(at) = self.finder.find(&text.as_bytes()[from..]).map(|at| at + from) {
             let start = if leading_hole { text[..at].rfind(char::is_whitespace).map_or(0, |b| b + 1) } else { at };
             if self.anchored && start > 0 {
                 return None;
@@ -196,6 +200,10 @@ impl Pattern {
 }
 
 /// Matches `parts` at the start of `text`; captures are pushed last first.
+fn first_literal(parts: &[Part]) -> &'static str {
+    parts.iter().find_map(|p| if let Part::Literal(l) = p { Some(*l) } else { None }).unwrap_or("")
+}
+
 fn match_parts<'t>(parts: &[Part], text: &'t str, captures: &mut Captures<'t>, steps: &mut u32) -> bool {
     let Some((part, rest)) = parts.split_first() else { return true };
     let Part::Hole { field, kind, prefix } = *part else {

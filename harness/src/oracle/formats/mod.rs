@@ -226,6 +226,11 @@ impl Table {
             .find_map(|row| Some((row, row.captures(text, stamped)?)))
     }
 
+    /// Where the first byte stands that may concern the engine while no report is open.
+    pub fn first_that_may_matter(&self, bytes: &[u8]) -> Option<usize> {
+        self.triggers.first(bytes)
+    }
+
     /// Whether an unparsed line may concern the engine while no report is open.
     pub fn may_matter(&self, bytes: &[u8]) -> bool {
         self.triggers.any(bytes)

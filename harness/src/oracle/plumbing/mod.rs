@@ -3,25 +3,72 @@
 use std::sync::LazyLock;
 
 use super::finding::Frame;
+use super::trigger::{Triggers, MIN_LITERAL};
 
 mod lists;
 
 use lists::{COMMON, DISPATCHERS, ENTRIES, PLUMBING, SERVICES, WAITING, WAITS};
 
-/// A list, taken apart once.
-type Names = LazyLock<Vec<&'static str>>;
+/// Prefixes of names, whole names with `$`; by their first byte, since every entry of every trace is looked up.
+#[derive(Debug)]
+struct Prefixes(Box<[Vec<&'static str>; 128]>);
 
-static PLUMBING_NAMES: Names = LazyLock::new(|| PLUMBING.split_whitespace().collect());
-static WAITING_NAMES: Names = LazyLock::new(|| WAITING.split_whitespace().collect());
-static ENTRY_NAMES: Names = LazyLock::new(|| ENTRIES.split_whitespace().collect());
-static SERVICE_NAMES: Names = LazyLock::new(|| SERVICES.split_whitespace().collect());
-static COMMON_PARTS: Names = LazyLock::new(|| COMMON.split_whitespace().collect());
-static WAIT_PARTS: Names = LazyLock::new(|| WAITS.split_whitespace().collect());
-static DISPATCHER_PARTS: Names = LazyLock::new(|| DISPATCHERS.split_whitespace().collect());
+impl Prefixes {
+    fn new(list: &'static str) -> Prefixes {
+        let mut by_first: Box<[Vec<&'static str>; 128]> = Box::new(std::array::from_fn(|_| Vec::new()));
+        for entry in list.split_whitespace() {
+            by_first[usize::from(entry.as_bytes()[0] & 0x7f)].push(entry);
+        }
+        Prefixes(by_first)
+    }
+
+    fn cover(&self, name: &str) -> bool {
+        let first = name.as_bytes().first().map_or(0, |b| usize::from(b & 0x7f));
+        listed(name, &self.0[first])
+    }
+}
+
+/// Fragments of names: `^` binds to a name's start, `$` to its end. The long ones are found all at once.
+#[derive(Debug)]
+struct Fragments {
+    entries: Vec<&'static str>,
+    short: Vec<&'static str>,
+    triggers: Triggers,
+}
+
+impl Fragments {
+    fn new(list: &'static str) -> Fragments {
+        let bare = |entry: &'static str| entry.trim_start_matches('^').trim_end_matches('$');
+        let (entries, short): (Vec<_>, Vec<_>) = list.split_whitespace().partition(|e| bare(e).len() >= MIN_LITERAL);
+        let numbered = entries.iter().enumerate().map(|(i, entry)| (bare(entry), u16::try_from(i).unwrap_or(u16::MAX)));
+        let triggers = Triggers::new(numbered);
+        Fragments { entries, short, triggers }
+    }
+
+    fn in_name(&self, name: &str) -> bool {
+        let mut held = false;
+        self.triggers.find(name.as_bytes(), |i| {
+            held = self.entries.get(usize::from(i)).is_some_and(|entry| holds(name, &[entry]));
+            !held
+        });
+        held || holds(name, &self.short)
+    }
+}
+
+static PLUMBING_NAMES: LazyLock<Prefixes> = LazyLock::new(|| Prefixes::new(PLUMBING));
+static WAITING_NAMES: LazyLock<Prefixes> = LazyLock::new(|| Prefixes::new(WAITING));
+static ENTRY_NAMES: LazyLock<Prefixes> = LazyLock::new(|| Prefixes::new(ENTRIES));
+static SERVICE_NAMES: LazyLock<Prefixes> = LazyLock::new(|| Prefixes::new(SERVICES));
+static COMMON_PARTS: LazyLock<Fragments> = LazyLock::new(|| Fragments::new(COMMON));
+static WAIT_PARTS: LazyLock<Fragments> = LazyLock::new(|| Fragments::new(WAITS));
+static DISPATCHER_PARTS: LazyLock<Fragments> = LazyLock::new(|| Fragments::new(DISPATCHERS));
 
 /// A function's name without what the compiler appended, which changes from build to build.
 pub(super) fn base_name(function: &str) -> &str {
     const SUFFIXES: [&str; 7] = [".constprop", ".isra", ".part", ".cold", ".llvm", ".cfi", ".clone"];
+    if !function.contains('.') {
+        return function;
+    }
     let cut = SUFFIXES.iter().filter_map(|s| function.find(s)).filter(|&at| at > 0).min();
     &function[..cut.unwrap_or(function.len())]
 }
@@ -51,7 +98,7 @@ pub(super) fn specific<'a>(
     skip: &[&str],
     reporters: &[&str],
 ) -> Option<String> {
-    let passed = |name: &str| holds(name, &COMMON_PARTS) || holds(name, skip) || listed(name, reporters);
+    let passed = |name: &str| COMMON_PARTS.in_name(name) || holds(name, skip) || listed(name, reporters);
     named.chain(solid(frames)).map(base_name).find(|name| !passed(name)).map(str::to_owned)
 }
 
@@ -59,11 +106,11 @@ pub(super) fn specific<'a>(
 pub(super) fn dispatched(frames: &[Frame], skip: &[&str]) -> Option<String> {
     let mut names = solid(frames).map(base_name).filter(|name| !holds(name, skip));
     let mut inner = names.next()?;
-    if holds(inner, &DISPATCHER_PARTS) {
+    if DISPATCHER_PARTS.in_name(inner) {
         return Some(inner.to_owned());
     }
     for name in names {
-        if holds(name, &DISPATCHER_PARTS) {
+        if DISPATCHER_PARTS.in_name(name) {
             return Some(inner.to_owned());
         }
         inner = name;
@@ -78,7 +125,7 @@ pub(super) fn waited_for(frames: &[Frame]) -> Option<String> {
     if let Some(grace) = names().find(|name| GRACE.iter().any(|g| name.starts_with(g)) || *name == "rtnl_lock") {
         return Some(grace.to_owned());
     }
-    names().find(|name| !holds(name, &WAIT_PARTS) && !holds(name, &COMMON_PARTS)).map(str::to_owned)
+    names().find(|name| !WAIT_PARTS.in_name(name) && !COMMON_PARTS.in_name(name)).map(str::to_owned)
 }
 
 /// A system call without its calling convention: `sys_rmdir` for `__x64_sys_rmdir`, `mount` for `compat_SyS_mount`.
@@ -107,7 +154,7 @@ impl Plumbing {
     /// Whether a function is plumbing.
     pub fn covers(self, function: &str) -> bool {
         let name = base_name(function);
-        listed(name, &PLUMBING_NAMES) || listed(name, self.reporters) || (self.waiting && listed(name, &WAITING_NAMES))
+        PLUMBING_NAMES.cover(name) || listed(name, self.reporters) || (self.waiting && WAITING_NAMES.cover(name))
     }
 
     /// The first function that is not plumbing; entries marked `?` only where there is none else.
@@ -117,7 +164,7 @@ impl Plumbing {
 
     /// The same among what is no service either.
     pub fn first_user(self, frames: &[Frame]) -> Option<String> {
-        self.first(frames, |name| !listed(name, &SERVICE_NAMES))
+        self.first(frames, |name| !SERVICE_NAMES.cover(name))
     }
 
     fn first(self, frames: &[Frame], wanted: impl Fn(&str) -> bool) -> Option<String> {
@@ -131,7 +178,7 @@ impl Plumbing {
     /// The function that the task's way into the kernel led to: the outermost that is neither plumbing nor an entry.
     pub fn outermost(self, frames: &[Frame]) -> Option<String> {
         let mut names = frames.iter().rev().filter(|f| !f.unreliable).map(|f| base_name(&f.function));
-        names.find(|name| !self.covers(name) && !listed(name, &ENTRY_NAMES)).map(str::to_owned)
+        names.find(|name| !self.covers(name) && !ENTRY_NAMES.cover(name)).map(str::to_owned)
     }
 }
 
