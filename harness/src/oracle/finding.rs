@@ -41,6 +41,8 @@ pub enum Class {
     BadPageTable,
     /// Bad or unused swap entry.
     SwapEntry,
+    /// A swap device failed to read or write.
+    SwapIo,
     /// `list_add`/`list_del` corruption.
     ListCorruption,
     /// Saturated or underflowed `refcount_t`.

@@ -127,6 +127,11 @@ pub(super) enum Ip {
 pub(super) fn parse_ip(text: &str) -> Option<Ip> {
     const MARKS: [&str; 7] = ["RIP: ", "RIP:", "EIP: ", "IP: ", "pc : ", "PC is at ", "epc : "];
     let text = text.trim_start();
+    if let Some(psw) = text.strip_prefix("Krnl PSW : ") {
+        // s390: the PSW's two halves, then the symbol in brackets.
+        let symbol = psw.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(symbol, _)| symbol);
+        return Some(parse_frame(symbol).map_or(Ip::Elsewhere, |frame| Ip::Kernel(Frame { ip: true, ..frame })));
+    }
     let rest = MARKS.iter().find_map(|mark| text.strip_prefix(mark))?.trim_start();
     // x86 puts the code segment before it; its two low bits are the privilege level (`0010:` kernel, `0033:` user).
     let rest = match rest.split_once(':') {
@@ -196,6 +201,7 @@ mod tests {
         assert_eq!(function("RIP: 0010:[<ffffffff8>]  [<ffffffff8>] foo+0x1/0x2"), "foo");
         assert_eq!(function("IP: [<ffffffff8>] foo+0x1/0x2"), "foo");
         assert_eq!(function("pc : foo+0x1/0x2"), "foo");
+        assert_eq!(function("Krnl PSW : 0704c00180000000 00000000001f9a3c (foo+0x1c/0x40)"), "foo");
         assert_eq!(function("RIP: 0033:0x7f9"), "Some(Elsewhere)");
         assert_eq!(function("RIP: 0010:0x0"), "Some(Elsewhere)");
         assert_eq!(function("zip: foo"), "None");

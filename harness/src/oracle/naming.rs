@@ -52,7 +52,7 @@ pub(super) fn normalize(text: &str) -> String {
         let all_hex = !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());
         if all_hex && (hex.len() < word.len() || (hex.len() >= 8 && hex.bytes().any(|b| b.is_ascii_digit()))) {
             out.push_str("ADDR");
-        } else if word.len() > 1 && word.bytes().all(|b| b.is_ascii_digit()) {
+        } else if word.len() > 1 && word.bytes().all(|b| b.is_ascii_digit()) && !is_joined(&out) {
             out.push_str("NUM");
         } else {
             out.push_str(word);
@@ -60,6 +60,11 @@ pub(super) fn normalize(text: &str) -> String {
         rest = tail;
     }
     out
+}
+
+/// Whether what comes next is a part of a name: `kmalloc-` of `kmalloc-64`.
+fn is_joined(before: &str) -> bool {
+    before.strip_suffix('-').is_some_and(|name| name.ends_with(|c: char| c.is_ascii_alphabetic()))
 }
 
 /// A head as the title of a report of which no more is known: without brackets and offsets.
@@ -100,6 +105,7 @@ mod tests {
             normalize("VM_BUG_ON_FOLIO(folio_ref_count(folio) <= 0)"),
             "VM_BUG_ON_FOLIO(folio_ref_count(folio) <= 0)"
         );
+        assert_eq!(normalize("kmalloc-64 error -12"), "kmalloc-64 error -NUM");
         assert_eq!(cut("aé", 2), "a");
     }
 }

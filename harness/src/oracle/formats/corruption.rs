@@ -50,8 +50,9 @@ pub(super) const FORMATS: &[Format] = &[
     },
     Format {
         head: &[
-            "ODEBUG: {kind:w} ",
+            "ODEBUG: {kind} ({_} object type: {what:w}",
             "ODEBUG: {kind} (",
+            "ODEBUG: {kind:w} ",
             "WARNING: CPU: {cpu:d} PID: {pid:d} at lib/debugobjects.c:{_:d} {_:s}+",
             "WARNING: lib/debugobjects.c:{_:d} at ",
         ],
@@ -60,7 +61,7 @@ pub(super) const FORMATS: &[Format] = &[
         severity: Severity::Warning,
         title: "WARNING: ODEBUG bug in {guilty}",
         signature: "[{kind}|][{what}|]{guilty}",
-        body: &["object type: {what:w}", "ODEBUG: {kind:w} "],
+        body: &["ODEBUG: {kind} ({_} object type: {what:w}", "ODEBUG: {kind:w} "],
         absorbs: &[Class::Warning, Class::ObjectDebug],
         // Whoever frees or reuses the object through these is meant.
         skip: &[

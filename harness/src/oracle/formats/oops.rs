@@ -111,6 +111,12 @@ pub(super) const FORMATS: &[Format] = &[
             "coprocessor segment overrun: {_:x} [#",
             "invalid TSS: {_:x} [#",
             "control protection: {_:x} [#",
+            // s390's program checks
+            "specification exception: {_:x} ilc:",
+            "operation exception: {_:x} ilc:",
+            "addressing exception: {_:x} ilc:",
+            "monitor event: {_:x} ilc:",
+            "illegal operation: {_:x} ilc:",
             "control-protection exception:",
         ],
         title: "BUG: kernel trap in {guilty}",
@@ -145,7 +151,14 @@ pub(super) const FORMATS: &[Format] = &[
     },
     Format {
         // riscv's `Oops [#1]`, s390's `Oops: 0004 ilc:3 [#1]`, powerpc's `Oops: Kernel access of bad area`, x86's bare one.
-        head: &["Oops: {kind}, sig: {_:d} [#", "Oops: {_:x} [#", "Oops: {_:x} ilc:", "^Oops [#", "Oops: {kind} [#"],
+        head: &[
+            "Oops: {kind}, sig: {_:d} [#",
+            "Oops: {_:x} [#",
+            "Oops: {_:x} ilc:",
+            "^Oops [#",
+            "Oops: {kind} [#",
+            "Kernel BUG [#",
+        ],
         title: "Oops in {guilty}",
         ..ROW
     },

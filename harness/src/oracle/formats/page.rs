@@ -81,6 +81,7 @@ pub(super) const FORMATS: &[Format] = &[
         head: &[
             "BUG: Bad page map in process {process}  pte:",
             "BUG: Bad page map in process {process} pte:",
+            // 6.18 says which level of the tables it is.
             "BUG: Bad page map in process {process}  {what:s}:",
         ],
         class: Class::BadPageMap,
@@ -101,8 +102,20 @@ pub(super) const FORMATS: &[Format] = &[
         ..Format::DEFAULT
     },
     Format {
+        head: &["Read-error on swap-device ({_}", "Write-error on swap-device ({_}"],
+        class: Class::SwapIo,
+        severity: Severity::Warning,
+        title: "I/O error on a swap device",
+        signature: "io",
+        guilt: Guilt::Nobody,
+        end: End::Line,
+        ..Format::DEFAULT
+    },
+    Format {
         // The value is the leak's size in pages; its type is what tells anonymous from shmem, file and swap accounting.
         head: &[
+            // 6.16 names the task.
+            "BUG: Bad rss-counter state mm:{_:w} type:{what:w} val:{_:w} Comm:{process} Pid:{pid:d}",
             "BUG: Bad rss-counter state mm:{_:w} type:{what:w} val:",
             "BUG: Bad rss-counter state mm:{_:w} idx:{what:w} val:",
         ],
