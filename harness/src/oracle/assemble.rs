@@ -41,6 +41,8 @@ pub(super) struct Engine {
     failed: bool,
     findings: u64,
     suppressed: u64,
+    /// The line that is being read is the log's last and has no end.
+    cut: bool,
     /// Whether the caller wants to hear of noise.
     pub noise: bool,
 }
@@ -62,6 +64,7 @@ impl Engine {
             open: Vec::new(),
             preambles: Vec::new(),
             boot: Boot::default(),
+            cut: false,
             noise: false,
             failed: false,
             findings: 0,
@@ -101,6 +104,7 @@ impl Engine {
             return;
         }
         let line = Line::parse(raw);
+        self.cut = !line.terminated;
         self.preambles.retain(|p| line.number <= p.expires);
         if line.dropped {
             self.open.iter_mut().for_each(|report| report.damaged("printk messages were dropped"));
@@ -119,6 +123,8 @@ impl Engine {
     }
 
     fn complete(&self, report: Report, over: Over, notices: &mut Vec<Notice>) {
+        // The whole of a line that is cut off may be something else, so nothing ends at it.
+        let over = if self.cut && over == Over::Superseded { Over::LogEnd } else { over };
         if self.noise || !report.is_noise() {
             notices.push(Notice::Completed(report.close(over)));
         }
@@ -207,22 +213,22 @@ impl Engine {
         let mut taken = false;
         let mut at = 0;
         while let Some(report) = self.open.get_mut(at) {
-            let over = if !report.may_own(line) {
-                report.pass_by()
+            let (over, own) = if !report.may_own(line) {
+                (report.pass_by(), false)
             } else if report.owns(line.caller) || (!owned && report.borrows(line.caller)) {
                 let result = report.take(line, &part);
                 taken |= result.is_ok();
-                result != Ok(false)
+                (result != Ok(false), result == Ok(true))
             } else {
-                report.pass_by()
+                (report.pass_by(), false)
             };
             if !over {
                 at += 1;
                 continue;
             }
             let report = self.open.remove(at);
-            // `Err` of an ended report, its end marker and the end of its trace are all ends of its own.
-            self.complete(report, Over::Itself, notices);
+            // Its end marker, the end of its trace; or that it was over before.
+            self.complete(report, if own { Over::Itself } else { Over::Superseded }, notices);
         }
         // A separator inside a report is its own, everything else may begin the next report's preamble.
         if !(taken && part == Part::Separator) {
