@@ -161,7 +161,7 @@ impl Engine {
                 // Nobody but noise prints a trace while the kernel panics.
                 let ends = |r: &Report| meets(r) && done(r) && !(noise && r.is_panic());
                 if noise {
-                    self.open.iter_mut().filter(|r| ends(r)).for_each(Report::interrupted_by_noise);
+                    self.open.iter_mut().filter(|r| meets(r)).for_each(Report::interrupted_by_noise);
                 }
                 if noise && self.open.iter().any(|r| meets(r) && r.is_panic()) {
                     return;
@@ -308,8 +308,11 @@ fn preamble_kind(text: &str) -> Option<(u64, Option<&'static str>)> {
     (text.len() >= 20 && text.bytes().all(|b| b == b'=')).then_some((2, None))
 }
 
-/// `[   12.345678]` with or without a level before it, and not `[    0.000000]`.
+/// `[   12.345678]` with or without a level before it, and not `[    0.000000]`; or a program's `2022/11/06 12:00:00`.
 fn bears_a_time(bytes: &[u8]) -> bool {
+    if let [b'2', b'0', _, _, b'/', _, _, b'/', ..] = bytes {
+        return true;
+    }
     let bytes = if bytes.first() == Some(&b'<') { bytes.get(3..).unwrap_or_default() } else { bytes };
     let Some(inside) = bytes.strip_prefix(b"[") else { return false };
     let Some(end) = inside.iter().take(20).position(|&b| b == b']') else { return false };

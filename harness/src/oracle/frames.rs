@@ -125,7 +125,7 @@ pub(super) enum Ip {
 
 /// Parses `RIP: 0010:foo+0x1/0x2`, `IP: [<...>] foo+0x1/0x2`, `EIP: foo+...`, `pc : foo+...`, `PC is at foo+...`, `epc : foo+...`.
 pub(super) fn parse_ip(text: &str) -> Option<Ip> {
-    const MARKS: [&str; 7] = ["RIP: ", "RIP:", "EIP: ", "IP: ", "pc : ", "PC is at ", "epc : "];
+    const MARKS: [&str; 8] = ["RIP: ", "RIP:", "EIP: ", "IP: ", "pc : ", "PC is at ", "epc : ", "NIP "];
     let text = text.trim_start();
     if let Some(psw) = text.strip_prefix("Krnl PSW : ") {
         // s390: the PSW's two halves, then the symbol in brackets.
@@ -201,6 +201,7 @@ mod tests {
         assert_eq!(function("RIP: 0010:[<ffffffff8>]  [<ffffffff8>] foo+0x1/0x2"), "foo");
         assert_eq!(function("IP: [<ffffffff8>] foo+0x1/0x2"), "foo");
         assert_eq!(function("pc : foo+0x1/0x2"), "foo");
+        assert_eq!(function("NIP [c0000000000286fc] foo+0x1/0x2"), "foo");
         assert_eq!(function("Krnl PSW : 0704c00180000000 00000000001f9a3c (foo+0x1c/0x40)"), "foo");
         assert_eq!(function("RIP: 0033:0x7f9"), "Some(Elsewhere)");
         assert_eq!(function("RIP: 0010:0x0"), "Some(Elsewhere)");

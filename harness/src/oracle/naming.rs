@@ -62,6 +62,28 @@ pub(super) fn normalize(text: &str) -> String {
     out
 }
 
+/// The same as fuzzers' dashboards do it: every number that no letter precedes, lines of source files too.
+pub(super) fn normalize_all(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.char_indices().peekable();
+    while let Some((_, c)) = chars.next() {
+        if !c.is_ascii_digit() || out.ends_with(|before: char| before.is_ascii_alphabetic()) {
+            out.push(c);
+            // The rest of a name's number belongs to the name.
+            if c.is_ascii_digit() {
+                while let Some((_, digit)) = chars.next_if(|(_, c)| c.is_ascii_digit()) {
+                    out.push(digit);
+                }
+            }
+            continue;
+        }
+        while chars.next_if(|(_, c)| c.is_ascii_digit()).is_some() {}
+        let line = [".c:", ".h:", ".S:", ".rs:"].iter().any(|source| out.ends_with(source));
+        out.push_str(if line { "LINE" } else { "NUM" });
+    }
+    out
+}
+
 /// Whether what comes next is a part of a name: `kmalloc-` of `kmalloc-64`.
 fn is_joined(before: &str) -> bool {
     before.strip_suffix('-').is_some_and(|name| name.ends_with(|c: char| c.is_ascii_alphabetic()))
@@ -105,6 +127,7 @@ mod tests {
             normalize("VM_BUG_ON_FOLIO(folio_ref_count(folio) <= 0)"),
             "VM_BUG_ON_FOLIO(folio_ref_count(folio) <= 0)"
         );
+        assert_eq!(normalize_all("mm/a.c:12: fs on block(0,25) u32"), "mm/a.c:LINE: fs on block(NUM,NUM) u32");
         assert_eq!(normalize("kmalloc-64 error -12"), "kmalloc-64 error -NUM");
         assert_eq!(cut("aé", 2), "a");
     }

@@ -5,7 +5,7 @@ use super::finding::{Class, Context as Cpu, Finding, Frame};
 use super::formats::{Alias, End, Guilt, Row};
 use super::frames::Ip;
 use super::line::{Caller, Line};
-use super::naming::{cut, headline, normalize, Names};
+use super::naming::{cut, headline, normalize, normalize_all, Names};
 use super::pattern::{render, render_optional, Captures, Field, FIELDS};
 use super::plumbing::{base_name, dispatched, specific, waited_for, Plumbing};
 
@@ -148,7 +148,7 @@ impl Report {
 
     /// A report with a trace of its own, by the same caller as far as can be told: what follows is that one's.
     pub fn interrupted_by_noise(&mut self) {
-        if self.is_young() {
+        if self.is_young() || (self.caller.is_none() && self.section == Section::Main) {
             self.damaged("another report's trace was printed into it");
         }
     }
@@ -453,6 +453,16 @@ impl Report {
                 }
                 for template in std::iter::once(&format.title).chain(format.alts) {
                     add(template, other);
+                }
+            }
+        }
+        // Free text: what is a number is a matter of taste.
+        if matches!(format.class, Class::Panic | Class::Violation | Class::OtherBug) {
+            let others: Vec<String> =
+                std::iter::once(title).chain(alternatives.iter().map(String::as_str)).map(normalize_all).collect();
+            for other in others {
+                if other != title && !alternatives.contains(&other) {
+                    alternatives.push(other);
                 }
             }
         }

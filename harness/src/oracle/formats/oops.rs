@@ -25,6 +25,8 @@ pub(super) const FORMATS: &[Format] = &[
         head: &[
             "BUG: kernel NULL pointer dereference, address:",
             "BUG: unable to handle kernel NULL pointer dereference",
+            // powerpc
+            "BUG: Kernel NULL pointer dereference",
             "Unable to handle kernel NULL pointer dereference",
         ],
         class: Class::NullDereference,
@@ -37,6 +39,9 @@ pub(super) const FORMATS: &[Format] = &[
         head: &[
             "BUG: unable to handle page fault for address:",
             "BUG: unable to handle kernel paging request",
+            // powerpc
+            "BUG: Unable to handle kernel data access",
+            "BUG: Unable to handle kernel instruction fetch",
             "Unable to handle kernel paging request",
             "Unable to handle kernel access",
             "Unable to handle kernel execute",

@@ -38,6 +38,16 @@ const CHECKERS: &[&str] = &[
     "print_bad_page_map",
 ];
 
+const NO_VICTIM: Format = Format {
+    class: Class::OomDeadlock,
+    severity: Severity::Fatal,
+    title: "BUG: out of memory with nothing to kill",
+    signature: "no-victim",
+    guilt: Guilt::Nobody,
+    end: End::Line,
+    ..Format::DEFAULT
+};
+
 /// Rows.
 pub(super) const FORMATS: &[Format] = &[
     Format {
@@ -197,14 +207,14 @@ pub(super) const FORMATS: &[Format] = &[
         ..Format::DEFAULT
     },
     Format {
-        head: &["Out of memory and no killable processes", "System is deadlocked on memory"],
-        class: Class::OomDeadlock,
-        severity: Severity::Fatal,
-        title: "BUG: out of memory with nothing to kill",
-        signature: "no-victim",
-        guilt: Guilt::Nobody,
-        end: End::Line,
-        ..Format::DEFAULT
+        head: &["Out of memory and no killable processes"],
+        alts: &["kernel panic: Out of memory and no killable processes..."],
+        ..NO_VICTIM
+    },
+    Format {
+        head: &["System is deadlocked on memory"],
+        alts: &["kernel panic: System is deadlocked on memory"],
+        ..NO_VICTIM
     },
     Format {
         head: &["Huh VM_FAULT_OOM leaked out to the #PF handler"],
