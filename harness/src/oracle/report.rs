@@ -517,6 +517,11 @@ impl Report {
 
     /// Where that part begins.
     fn interrupt(&self) -> Option<usize> {
+        self.frames.iter().position(|f| f.ip).or_else(|| self.behind_timer())
+    }
+
+    /// Where the trace goes on behind the first timer interrupt in it.
+    fn behind_timer(&self) -> Option<usize> {
         const TIMER: [&str; 7] = [
             "asm_sysvec_",
             "apic_timer_interrupt",
@@ -526,13 +531,11 @@ impl Report {
             "el1h_64_irq",
             "asm_common_interrupt",
         ];
-        self.frames.iter().position(|f| f.ip).or_else(|| {
-            let timer = |f: &Frame| !f.unreliable && TIMER.iter().any(|t| f.function.starts_with(t));
-            let first = self.frames.iter().position(timer)?;
-            // The entry and the handler that it called both bear such names.
-            let run = self.frames[first..].iter().take_while(|f| timer(f) || f.unreliable).count();
-            Some(first + run)
-        })
+        let timer = |f: &Frame| !f.unreliable && TIMER.iter().any(|t| f.function.starts_with(t));
+        let first = self.frames.iter().position(timer)?;
+        // The entry and the handler that it called both bear such names.
+        let run = self.frames[first..].iter().take_while(|f| timer(f) || f.unreliable).count();
+        Some(first + run)
     }
 
     /// Whom a fuzzer's dashboard names.
@@ -542,6 +545,10 @@ impl Report {
             return None;
         }
         match format.alias {
+            // Of an RCU stall, what ran below the timer: above it is who looked, or an NMI in another interrupt.
+            Alias::Dispatched if format.end == End::Open => {
+                dispatched(&self.frames[self.behind_timer().or(self.interrupt()).unwrap_or(0)..], format.skip)
+            }
             Alias::Dispatched => dispatched(self.interrupted(), format.skip),
             Alias::Waited => waited_for(&self.frames),
             Alias::Specific => {
