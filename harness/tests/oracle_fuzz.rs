@@ -95,8 +95,19 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
             }
             5 => log.retain(|&b| b != b'\n' || random.below(30) > 0),
             _ => {
-                const SPECIAL: [&[u8]; 8] =
-                    [b"\0", b"\xff\xfe", b"\r", b"\x1b[", b"\x1b]", b"[", b"** 9 printk messages dropped ** ", b"+0x"];
+                const SPECIAL: [&[u8]; 10] = [
+                    b"\0",
+                    b"\xff\xfe",
+                    b"\r",
+                    b"\x1b[",
+                    b"\x1b]",
+                    b"[",
+                    b"** 9 printk messages dropped ** ",
+                    b"+0x",
+                    // Blanks and letters of several bytes, cut to pieces.
+                    b"\xc2\x85",
+                    b"\xe2\x80\x83\xf0\x9f\x92",
+                ];
                 let special = SPECIAL[random.below(SPECIAL.len())].repeat(1 + random.below(50));
                 log.splice(at..at, special);
             }

@@ -181,7 +181,7 @@ impl Pattern {
         let mut steps = MAX_STEPS;
         let mut from = 0;
         while let Some(at) = self.finder.find(&text.as_bytes()[from..]).map(|at| at + from) {
-            let start = if leading_hole { text[..at].rfind(char::is_whitespace).map_or(0, |b| b + 1) } else { at };
+            let start = if leading_hole { word_start(&text[..at]) } else { at };
             if self.anchored && start > 0 {
                 return None;
             }
@@ -200,6 +200,11 @@ impl Pattern {
 }
 
 /// Matches `parts` at the start of `text`; captures are pushed last first.
+/// Where the last word begins; Unicode's blanks may be longer than a byte.
+fn word_start(text: &str) -> usize {
+    text.char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(0, |(at, c)| at + c.len_utf8())
+}
+
 fn first_literal(parts: &[Part]) -> &'static str {
     parts.iter().find_map(|p| if let Part::Literal(l) = p { Some(*l) } else { None }).unwrap_or("")
 }
@@ -326,6 +331,7 @@ mod tests {
             Some(vec!["VM_BUG_ON(a, b)"])
         );
         assert_eq!(captures("dumped because: {reason^VM_}", "page dumped because: nonzero mapcount"), None);
+        assert_eq!(captures("{what:w} of size ", "a\u{85}Read of size 8"), Some(vec!["Read"]));
         assert_eq!(captures("^BUG: {reason}", "a BUG: b"), None);
         assert_eq!(captures("^WARNING: {reason:w}$", "WARNING: foo"), Some(vec!["foo"]));
         assert_eq!(captures("^WARNING: {reason:w}$", "WARNING: foo bar"), None);
