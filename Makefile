@@ -2,12 +2,13 @@
 
 CARGO ?= cargo
 BIN := target/x86_64-unknown-linux-gnu/release
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 
 # What the Debian packages are for is said in docs/setup.md.
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e proof corpus fuzz-oracle bench-oracle
+.PHONY: help setup build demo test lint unit e2e bed drgn proof figure-symbols corpus fuzz-oracle bench-oracle
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
@@ -15,6 +16,8 @@ help:
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
+	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
+	@echo 'make figure-symbols VMLINUX=FILE    the time that docs/symbols.md tells'
 	@echo 'make setup   install the system packages (Debian)'
 	@echo 'make build   build the binaries into $(BIN)'
 
@@ -47,8 +50,19 @@ lint:
 unit: setup
 	$(CARGO) test --release --workspace --lib --bins --locked
 
-e2e: build
+# The kernel that the testbed boots. Without it, offline for instance, tests that need it say so and are skipped.
+bed: build
+	-$(BIN)/testbed fetch
+
+e2e: build bed drgn
 	$(CARGO) test --release --workspace --locked --test '*'
+
+# Without Python's venv or a package index, the test is skipped.
+drgn: build
+	@[ -x $(CACHE)/drgn/bin/drgn ] || { \
+		python3 -m venv $(CACHE)/drgn && $(CACHE)/drgn/bin/pip install -q 'drgn==0.3.*' || \
+		{ rm -rf $(CACHE)/drgn; echo 'drgn is missing: python3 -m venv or pip failed' >&2; } }
+	@[ ! -x $(CACHE)/drgn/bin/drgn ] || $(BIN)/mmtorture build matrices/dump.yaml
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect
@@ -65,3 +79,6 @@ fuzz-oracle:
 bench-oracle:
 	$(CARGO) bench -p mmtorture-harness --bench oracle --locked
 	$(CARGO) bench -p mmtorture-harness --bench oracle_memory --locked
+
+figure-symbols: setup
+	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example symbolize -- $(VMLINUX)

@@ -1,4 +1,4 @@
-//! Swap on a zram device: made, and taken away again.
+//! Swap on a zram device or a disk: made, and taken away again.
 
 use anyhow::{bail, Context as _};
 use mmtorture_protocol::Swap;
@@ -10,18 +10,22 @@ use std::path::Path;
 /// What swap's header and slots are counted in.
 const PAGE: usize = 4096;
 
+/// The first virtio disk.
+const DISK: &str = "vda";
+
 /// Sets up what is asked for; the device that was turned on.
 ///
 /// # Errors
-/// If the kernel has no zram, or refuses the size.
+/// If the kernel has no such device, or refuses the size.
 pub fn on(swap: Swap) -> anyhow::Result<Option<String>> {
-    let Swap::Zram { mib } = swap else { return Ok(None) };
-    let name = zram()?;
-    let Some(header) = mib.checked_mul(1 << 20).and_then(|bytes| header(bytes / PAGE as u64)) else {
-        bail!("a zram of {mib} MiB cannot be swapped to: expected from 1 to {} MiB", u64::from(u32::MAX) / 256);
+    let (name, mib) = match swap {
+        Swap::None => return Ok(None),
+        Swap::Zram { mib } => (zram(mib)?, mib),
+        Swap::Disk { mib } => (disk(mib)?, mib),
     };
-    let size = format!("/sys/block/{name}/disksize");
-    fs::write(&size, (mib << 20).to_string()).with_context(|| format!("cannot write {mib} MiB to {size}"))?;
+    let Some(header) = mib.checked_mul(1 << 20).and_then(|bytes| header(bytes / PAGE as u64)) else {
+        bail!("{mib} MiB of {name} cannot be swapped to: expected from 1 to {} MiB", u64::from(u32::MAX) / 256);
+    };
     let device = format!("/dev/{name}");
     let mut file = OpenOptions::new().write(true).open(&device).with_context(|| format!("cannot open {device}"))?;
     file.write_all(&header).and_then(|()| file.sync_all()).with_context(|| format!("cannot write to {device}"))?;
@@ -47,15 +51,34 @@ pub fn off(device: &str) -> std::io::Result<()> {
     }
 }
 
-/// The name of an unused zram device.
-fn zram() -> anyhow::Result<String> {
-    if Path::new("/sys/block/zram0").exists() {
-        return Ok("zram0".to_owned());
+/// The name of an unused zram device, made that large.
+fn zram(mib: u64) -> anyhow::Result<String> {
+    let name = if Path::new("/sys/block/zram0").exists() {
+        "zram0".to_owned()
+    } else {
+        // zram.num_devices=0 makes none at start; reading this file makes one (admin-guide/blockdev/zram.rst).
+        let added = fs::read_to_string("/sys/class/zram-control/hot_add")
+            .context("no zram device and no way to add one: does the kernel have CONFIG_ZRAM=y?")?;
+        format!("zram{}", added.trim())
+    };
+    let size = format!("/sys/block/{name}/disksize");
+    let bytes = mib.saturating_mul(1 << 20);
+    fs::write(&size, bytes.to_string()).with_context(|| format!("cannot write {mib} MiB to {size}"))?;
+    Ok(name)
+}
+
+/// The name of the disk, which must have that size: another one is another's.
+fn disk(mib: u64) -> anyhow::Result<String> {
+    let file = format!("/sys/block/{DISK}/size");
+    let text = fs::read_to_string(&file).with_context(|| {
+        format!("{file}: no disk to swap to; does the kernel have CONFIG_VIRTIO_BLK=y and its machine's virtio bus?")
+    })?;
+    // In sectors of 512 bytes, whatever the disk's own are (Documentation/ABI/stable/sysfs-block).
+    let sectors: u64 = text.trim().parse().with_context(|| format!("{file} shows {:?}", text.trim()))?;
+    if sectors != mib.saturating_mul(2048) {
+        bail!("{DISK} has {sectors} sectors, expected the {mib} MiB of the swap disk");
     }
-    // zram.num_devices=0 makes none at start; reading this file makes one (admin-guide/blockdev/zram.rst).
-    let added = fs::read_to_string("/sys/class/zram-control/hot_add")
-        .context("no zram device and no way to add one: does the kernel have CONFIG_ZRAM=y?")?;
-    Ok(format!("zram{}", added.trim()))
+    Ok(DISK.to_owned())
 }
 
 /// The first page of a swap area of `pages` pages: union swap_header in include/linux/swap.h. `None` if the count does

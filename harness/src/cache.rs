@@ -6,6 +6,7 @@
 //! configs/KEY         a final .config
 //! kernels/KEY/        bzImage, vmlinux, config, meta.json
 //! images/KEY.cpio     the guest's base archive
+//! symbols/KEY.json    what was resolved of a vmlinux
 //! ccache/             the compiler cache
 //! locks/              one for each thing that two processes must not make at once
 //! ```

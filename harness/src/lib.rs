@@ -24,5 +24,6 @@ pub mod progress;
 pub mod record;
 pub mod run;
 pub mod series;
+pub mod symbolize;
 pub mod table;
 pub mod trial;

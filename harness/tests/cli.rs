@@ -50,10 +50,28 @@ fn plan_prints_cells() {
 fn a_host_without_qemu_is_told_so() {
     let bench = Bench::new();
     let matrix = bench.matrix("").display().to_string();
-    let mut command = bench.command(&["run", &matrix]);
+    let mut command = bench.command(&["run", &matrix, "--machine", "qemu"]);
     command.env("PATH", bench.path("empty"));
     let said = common::Said::of(command.output().unwrap());
     said.expect(3, &["qemu-system-x86_64 is not installed", "make setup"]);
+    assert!(!bench.path("results").exists());
+}
+
+#[test]
+fn a_machine_that_cannot_be_is_refused() {
+    let bench = Bench::new();
+    let run = |options: &[&str]| {
+        let matrix = bench.matrix("").display().to_string();
+        bench.run(&[&["run", &matrix], options].concat())
+    };
+    run(&["--machine", "vmm", "--accel", "tcg"]).expect(2, &["--machine vmm with --accel tcg", "expected"]);
+    run(&["--machine", "bochs"]).expect(2, &["possible values: auto, vmm, qemu"]);
+    assert!(!bench.path("results").exists());
+    if mmtorture_vmm::probe().usable_for_torture() {
+        eprintln!("skipped: this host's KVM runs guests natively, so --machine vmm is not refused");
+        return;
+    }
+    run(&["--machine", "vmm"]).expect(3, &["needs a KVM that runs guests natively", "--accel kvm insists"]);
     assert!(!bench.path("results").exists());
 }
 
@@ -78,6 +96,10 @@ fn scan_reads_files_and_standard_input() {
     assert_eq!(said["file"], with.as_str());
     assert_eq!(said["location"], "mm/migrate.c:1160");
     bench.run(&["scan", "absent.log"]).expect(2, &["absent.log"]);
+
+    bench.run(&["scan", &with, "--vmlinux", "absent"]).expect(2, &["cannot read symbols from absent"]);
+    bench.run(&["scan", &with, "--vmlinux", &with]).expect(2, &["bug.log: not an ELF file"]);
+    bench.run(&["scan", &with, "--source", "."]).expect(2, &["--vmlinux"]);
 
     let mut child = bench.command(&["scan", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(bug.as_bytes()).unwrap();
@@ -148,6 +170,8 @@ fn doctor_checks_this_host() {
     let checks = said.json();
     let kvm = checks.as_array().unwrap().iter().find(|c| c["what"] == "KVM").expect("KVM is checked");
     assert!(!kvm["detail"].as_str().unwrap().is_empty());
+    let machine = checks.as_array().unwrap().iter().find(|c| c["what"] == "machine").expect("a machine is chosen");
+    assert!(machine["detail"].as_str().unwrap().starts_with("auto chooses "), "{machine}");
     let missing = checks.as_array().unwrap().iter().any(|c| c["status"] == "missing");
     assert_eq!(said.status, Some(if missing { 3 } else { 0 }));
 }

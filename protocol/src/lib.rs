@@ -98,6 +98,11 @@ pub enum Swap {
         /// Uncompressed capacity in MiB.
         mib: u64,
     },
+    /// The guest's first virtio disk, of which swap takes all.
+    Disk {
+        /// Its size in MiB.
+        mib: u64,
+    },
 }
 
 /// One line on the event port.

@@ -38,6 +38,11 @@ impl Kernel {
         self.dir.join("bzImage")
     }
 
+    /// The same kernel as an ELF file.
+    pub fn vmlinux(&self) -> PathBuf {
+        self.dir.join("vmlinux")
+    }
+
     /// What `uname -v` begins with in a guest that runs it.
     pub fn banner(&self) -> String {
         format!("#{} ", build_version(&self.key))

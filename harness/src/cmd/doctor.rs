@@ -4,9 +4,11 @@ use super::{print, print_json, Format};
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::image::Programs;
+use crate::machine::choose::{self, Choice};
 use crate::machine::qemu;
 use crate::process;
 use crate::table::table;
+use mmtorture_vmm::{Report, Verdict};
 use serde::Serialize;
 use std::path::Path;
 use std::process::Command;
@@ -39,9 +41,8 @@ enum Status {
     Missing,
 }
 
-/// Tools: the program, what it is needed for, its Debian package, whether nothing works without it.
+/// Tools: the program, how to get it, whether nothing works without it.
 const TOOLS: &[(&str, &str, bool)] = &[
-    (qemu::PROGRAM, "apt-get install qemu-system-x86", true),
     ("gcc", "apt-get install gcc", true),
     ("ld", "apt-get install binutils", true),
     ("make", "apt-get install make", true),
@@ -54,12 +55,19 @@ const TOOLS: &[(&str, &str, bool)] = &[
 ];
 
 pub(super) fn run(args: &Args) -> Result<u8> {
-    let mut checks: Vec<_> = TOOLS.iter().map(|&(tool, get, needed)| check_tool(tool, get, needed)).collect();
+    let report = mmtorture_vmm::probe();
+    let (choice, _) = choose::auto(&report);
+    // Where KVM is good our own machine does without it.
+    let qemu = check_tool(qemu::PROGRAM, "apt-get install qemu-system-x86", !matches!(choice, Choice::Vmm { .. }));
+    let tools = TOOLS.iter().map(|&(tool, get, needed)| check_tool(tool, get, needed));
+    let mut checks: Vec<_> = std::iter::once(qemu).chain(tools).collect();
     checks.push(check_header());
     checks.push(check_source());
-    checks.push(check_guest());
+    checks.push(check_programs());
     checks.push(check_cache());
-    checks.push(check_kvm());
+    checks.push(check_kvm(&report));
+    checks.push(check_vmm(&report));
+    checks.push(check_machine(&report));
     let missing = checks.iter().any(|c| c.status == Status::Missing);
     if args.format == Format::Json {
         print_json(&checks)?;
@@ -97,7 +105,11 @@ fn check_tool(tool: &'static str, get: &'static str, needed: bool) -> Check {
         }
         Err(_) => {
             let status = if needed { Status::Missing } else { Status::Lacking };
-            let detail = if needed { "not found" } else { "not found: kernels build without it, but slower" };
+            let detail = match (needed, tool) {
+                (true, _) => "not found",
+                (false, qemu::PROGRAM) => "not found: --machine qemu needs it",
+                (false, _) => "not found: kernels build without it, but slower",
+            };
             Check { what: tool, status, detail: detail.to_owned(), get: Some(get) }
         }
     }
@@ -131,15 +143,15 @@ fn check_source() -> Check {
     }
 }
 
-fn check_guest() -> Check {
+fn check_programs() -> Check {
     match Programs::find() {
         Ok(programs) => {
             let detail = programs.torture().display().to_string();
-            Check { what: "guest programs", status: Status::Ok, detail, get: None }
+            Check { what: "our programs", status: Status::Ok, detail, get: None }
         }
         Err(e) => {
             let get = Some("cargo build --release");
-            Check { what: "guest programs", status: Status::Missing, detail: e.to_string(), get }
+            Check { what: "our programs", status: Status::Missing, detail: e.to_string(), get }
         }
     }
 }
@@ -159,9 +171,31 @@ fn check_cache() -> Check {
     }
 }
 
-fn check_kvm() -> Check {
-    let report = mmtorture_vmm::probe();
-    let status = if report.usable_for_torture() { Status::Ok } else { Status::Lacking };
-    let fallback = if status == Status::Ok { "" } else { "; guests run under TCG" };
-    Check { what: "KVM", status, detail: format!("{}{fallback}", report.sentence()), get: None }
+fn check_kvm(report: &Report) -> Check {
+    Check { what: "KVM", status: kvm_status(report), detail: report.sentence(), get: None }
+}
+
+fn kvm_status(report: &Report) -> Status {
+    if report.usable_for_torture() {
+        Status::Ok
+    } else {
+        Status::Lacking
+    }
+}
+
+/// What our own machine can do here.
+fn check_vmm(report: &Report) -> Check {
+    let can = match &report.verdict {
+        Verdict::Native => "runs guests natively",
+        Verdict::Software { stops_at, .. } if stops_at.is_empty() => "would run guests far slower than TCG does",
+        Verdict::Software { .. } => "would run no kernel to its end: this KVM stops at instructions that kernels need",
+        Verdict::Absent { .. } => "runs nothing without KVM",
+    };
+    Check { what: "mmtorture-vmm", status: kvm_status(report), detail: can.to_owned(), get: None }
+}
+
+/// What `--machine auto` comes to.
+fn check_machine(report: &Report) -> Check {
+    let (choice, _) = choose::auto(report);
+    Check { what: "machine", status: Status::Ok, detail: format!("auto chooses {}", choice.name()), get: None }
 }

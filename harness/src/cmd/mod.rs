@@ -7,6 +7,7 @@ mod run;
 mod runs;
 mod scan;
 mod show;
+mod symbols;
 
 use crate::error::{Error, Result};
 use crate::image::Programs;

@@ -6,12 +6,15 @@ use crate::cache::Cache;
 use crate::error::Result;
 use crate::image::Programs;
 use crate::interrupt::Interrupt;
-use crate::machine::accel::{self, Asked};
+use crate::machine::choose::{choose, AskedAccel, AskedMachine, Choice};
 use crate::machine::qemu::{self, Qemu};
+use crate::machine::vmm::Vmm;
+use crate::machine::Machine;
 use crate::plan::Cell;
 use crate::progress::Progress;
 use crate::record::{Header, Run, State, LAYOUT};
 use crate::run::{self, summary, Runner};
+use crate::trial::dump::Cores;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -24,9 +27,15 @@ pub(super) struct Args {
     /// Guests at once; by default as many as the host's cores and memory bear
     #[arg(long, value_name = "N", value_parser = positive)]
     jobs: Option<usize>,
-    /// How guests are executed
+    /// What runs the guests
     #[arg(long, value_enum, default_value_t)]
-    accel: Asked,
+    machine: AskedMachine,
+    /// How it executes them
+    #[arg(long, value_enum, default_value_t)]
+    accel: AskedAccel,
+    /// Keep a memory dump of the first failure of each signature
+    #[arg(long)]
+    core: bool,
     /// Do not look for the patch that broke it
     #[arg(long)]
     no_bisect: bool,
@@ -49,15 +58,20 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     }
 
     // Before kernels are built for minutes.
-    qemu::installed()?;
+    let (choice, why) = choose(args.machine, args.accel, mmtorture_vmm::probe)?;
+    let machine: Box<dyn Machine> = match choice {
+        Choice::Vmm { masks } => Box::new(Vmm::new(programs.vmm(), masks)),
+        Choice::Qemu(accel) => {
+            qemu::installed()?;
+            Box::new(Qemu::new(accel))
+        }
+    };
     let interrupt = Interrupt::install()?;
     let cache = Cache::open()?;
     let progress = Progress::new();
     let builder = Builder::new(&cache, cores(), &interrupt)?;
     run::check_patches(&builder, &plan.variants, &progress)?;
-    let (accel, why) = accel::choose(args.accel, mmtorture_vmm::probe);
-    progress.note(&format!("machine: QEMU with {why}"));
-    let machine = Qemu::new(accel);
+    progress.note(&format!("machine: {why}"));
     let base_image = programs.base_archive(&cache)?;
 
     let header = Header {
@@ -66,7 +80,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         matrix: plan.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: std::env::args().collect(),
-        machine: format!("QEMU with {why}"),
+        machine: why,
         state: State::Running,
         started: jiff::Timestamp::now(),
         ended: None,
@@ -81,10 +95,11 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         plan: &plan,
         cells,
         builder: &builder,
-        machine: &machine,
+        machine: &*machine,
         base_image: &base_image,
         jobs: args.jobs,
         bisect: !args.no_bisect,
+        cores: args.core.then(Cores::default),
         run: &run,
         progress: &progress,
         interrupt: &interrupt,

@@ -1,10 +1,12 @@
 //! `mmtorture scan`.
 
 use super::print;
+use super::symbols::{self, Symbolized, Symbols};
 use crate::error::{Error, Result};
 use crate::matrix::yaml;
 use crate::oracle::expect::Expectations;
 use crate::oracle::{group, Finding, Notice, Oracle};
+use crate::symbolize::Identities;
 use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -34,6 +36,8 @@ pub(super) struct Args {
     /// Findings that are no failures: an allow-list as a matrix names it
     #[arg(long, value_name = "FILE")]
     allow: Option<PathBuf>,
+    #[command(flatten)]
+    symbols: symbols::Args,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -57,6 +61,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         Some(file) => yaml::read(file).map_err(Error::request)?,
         None => Vec::new(),
     };
+    let vmlinux = args.symbols.open()?;
     let mut scan = Scan {
         format: args.format,
         noise: args.noise,
@@ -65,6 +70,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         found: false,
         logs: 0,
         summary: Vec::new(),
+        symbols: vmlinux.as_ref().map(|file| Symbols::new(file, &args.symbols)),
     };
     for log in &args.logs {
         if log == "-" {
@@ -103,7 +109,7 @@ fn logs_in(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(logs)
 }
 
-struct Scan {
+struct Scan<'v> {
     format: ScanFormat,
     noise: bool,
     expectations: Expectations,
@@ -111,15 +117,23 @@ struct Scan {
     found: bool,
     logs: usize,
     summary: Vec<Finding>,
+    symbols: Option<Symbols<'v>>,
 }
 
-impl Scan {
+impl Scan<'_> {
     fn log(&mut self, name: &str, source: &mut dyn Read) -> Result<()> {
         self.logs += 1;
         let mut oracle = if self.noise { Oracle::with_noise() } else { Oracle::new() };
+        let mut names = Identities::default();
         let mut buffer = vec![0; CHUNK];
         loop {
             let n = source.read(&mut buffer).with_context(|| name.to_owned()).map_err(Error::Request)?;
+            if self.symbols.is_some() {
+                names.feed(&buffer[..n]);
+                if n == 0 {
+                    names.finish();
+                }
+            }
             let notices = if n == 0 {
                 // A whole log: a report that its end cuts off is as complete as it will ever be.
                 let mut last = oracle.quiet();
@@ -130,7 +144,7 @@ impl Scan {
             };
             for notice in notices {
                 if let Notice::Completed(finding) = notice {
-                    self.finding(name, *finding)?;
+                    self.finding(name, *finding, &names)?;
                 }
             }
             if n == 0 {
@@ -143,14 +157,14 @@ impl Scan {
         Ok(())
     }
 
-    fn finding(&mut self, file: &str, mut finding: Finding) -> Result<()> {
+    fn finding(&mut self, file: &str, mut finding: Finding, names: &Identities) -> Result<()> {
         finding.expected = self.expectations.reason(&finding, self.today);
         self.found |= finding.expected.is_none() && !finding.class.is_noise();
+        let symbols = self.symbols.as_mut().map(|symbols| symbols.apply(&finding, names));
         if self.format == ScanFormat::Json {
-            let text = serde_json::to_string(&InFile { file, finding: &finding }).context("cannot make JSON of it")?;
-            return print(&(text + "\n"));
+            return print(&(json(file, &finding, symbols)? + "\n"));
         }
-        print(&show(file, &finding))?;
+        print(&show(file, &finding, symbols.as_ref()))?;
         if self.summary.len() < MAX_SUMMARY && !finding.class.is_noise() {
             self.summary.push(finding);
         }
@@ -158,7 +172,10 @@ impl Scan {
     }
 
     /// Prints what the logs have in common, if there were several; yields the exit status.
-    fn finish(&self) -> Result<u8> {
+    fn finish(&mut self) -> Result<u8> {
+        if let Some(symbols) = &mut self.symbols {
+            symbols.save();
+        }
         let groups = group(&self.summary);
         if self.format == ScanFormat::Text && self.logs > 1 && groups.len() < self.summary.len() {
             let mut text = format!("\n{} findings, likely {} bugs:\n", self.summary.len(), groups.len());
@@ -171,8 +188,20 @@ impl Scan {
     }
 }
 
+fn json(file: &str, finding: &Finding, symbols: Option<Symbolized>) -> Result<String> {
+    let finding = InFile { file, finding };
+    let text = match symbols {
+        None => serde_json::to_string(&finding),
+        Some(symbols) => serde_json::to_value(&finding).and_then(|mut finding| {
+            symbols.put_into(&mut finding)?;
+            Ok(finding.to_string())
+        }),
+    };
+    Ok(text.context("cannot make JSON of it")?)
+}
+
 /// A finding for people.
-fn show(file: &str, finding: &Finding) -> String {
+fn show(file: &str, finding: &Finding, symbols: Option<&Symbolized>) -> String {
     let mut text = format!("{file}:{}-{}: {}", finding.first_line, finding.last_line, finding.title);
     if !finding.primary {
         text.push_str(" (a consequence)");
@@ -197,6 +226,11 @@ fn show(file: &str, finding: &Finding) -> String {
     who.extend(finding.cpu.map(|cpu| format!("CPU {cpu}")));
     who.extend(finding.taint.as_ref().map(|taint| format!("tainted {taint}")));
     let _ = writeln!(text, "    {}", who.join(", "));
+    if let Some(symbols) = symbols {
+        // The same trace, with more to say.
+        text.push_str(&symbols.text());
+        return plain(&text);
+    }
     for frame in finding.frames.iter().take(SHOWN_FRAMES) {
         let base = finding
             .guilty
@@ -217,7 +251,11 @@ fn show(file: &str, finding: &Finding) -> String {
     if finding.frames.len() > SHOWN_FRAMES {
         let _ = writeln!(text, "       and {} more", finding.frames.len() - SHOWN_FRAMES);
     }
-    // The console is a guest's: nothing of it may reach the terminal as a control sequence.
+    plain(&text)
+}
+
+/// The console is a guest's: nothing of it may reach the terminal as a control sequence.
+fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 

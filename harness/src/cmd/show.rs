@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::oracle::Finding;
 use crate::record::Run;
 use crate::run::summary;
+use crate::trial::dump::Core;
 use crate::trial::{Trial, CONSOLE, EVENTS};
 use anyhow::Context;
 use std::fmt::Write;
@@ -85,6 +86,18 @@ fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format)
             at(times.finding_ms),
             at(Some(times.end_ms))
         );
+        if let Some(ending) = &trial.ending {
+            let _ = writeln!(text, "  machine ended: {}", plain(&ending.to_string()));
+        }
+        match &trial.core {
+            Some(Core::Kept { file, bytes, .. }) => {
+                let _ = writeln!(text, "  {}: memory dump, {} MiB unpacked", dir.join(file).display(), bytes >> 20);
+            }
+            Some(Core::Failed { why }) => {
+                let _ = writeln!(text, "  no memory dump: {why}");
+            }
+            None => {}
+        }
         for knob in &trial.seen.knobs {
             let wrong = knob.error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
             let _ = writeln!(text, "  {}={} reads back as '{}'{wrong}", knob.dimension, knob.asked, knob.got);
@@ -118,8 +131,12 @@ fn report(console: &Path, finding: &Finding) -> Result<String> {
     } else if let Some(reason) = &finding.reason {
         bytes.extend_from_slice(reason.as_bytes());
     }
-    // The console is a guest's: nothing of it may reach the terminal as a control sequence.
     let text = String::from_utf8_lossy(&bytes);
-    let plain = |line: &str| line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
     Ok(text.lines().map(|line| format!("    {}\n", plain(line).trim_end())).collect())
+}
+
+/// What comes from a guest, or from a machine that may quote one: nothing of it may reach the terminal as a control
+/// sequence.
+fn plain(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -19,6 +19,8 @@ pub enum Class {
     GeneralProtection,
     /// x86 double fault.
     DoubleFault,
+    /// x86 triple fault: the machine saw it, the kernel cannot say so.
+    TripleFault,
     /// Kernel stack ran into its guard page, or its end marker was overwritten.
     StackOverflow,
     /// Invalid opcode that no `kernel BUG at` line explains.

@@ -41,7 +41,7 @@ mod tests;
 
 pub use finding::{Class, Context, Finding, Frame, Notice, Severity};
 pub use group::{group, Group};
-pub use witness::{machine_failure, violation};
+pub use witness::{unprinted, violation};
 
 use assemble::Engine;
 use line::Splitter;

@@ -1,4 +1,5 @@
-//! Findings that no console line shows: what the guest's own programs saw, and what the machine said of itself.
+//! Findings that no console line shows: what the guest's own programs saw, and what only the machine
+//! noticed.
 
 use super::finding::{Class, Finding, Severity};
 
@@ -7,13 +8,18 @@ use super::finding::{Class, Finding, Severity};
 pub fn violation(kind: &str, detail: &str, primary: bool) -> Finding {
     // It came over the wire from a guest that may be broken: what names things is kept short and plain.
     let kind: String = kind.chars().filter(|c| c.is_ascii_alphanumeric() || "-_ ".contains(*c)).take(64).collect();
+    unprinted(Class::Violation, &kind, &kind.replace('-', " "), detail, primary)
+}
+
+/// A finding that no console line shows: `kind` makes its signature, together with the class.
+pub fn unprinted(class: Class, kind: &str, title: &str, detail: &str, primary: bool) -> Finding {
     let reason: String = detail.chars().filter(|c| !c.is_control()).take(1024).collect();
     Finding {
-        title: kind.replace('-', " "),
+        title: title.to_owned(),
         alt_titles: Vec::new(),
-        class: Class::Violation,
+        class,
         severity: Severity::Fatal,
-        signature: format!("{}|{kind}", Class::Violation),
+        signature: format!("{class}|{kind}"),
         primary,
         corrupted: false,
         corrupted_why: None,
@@ -35,23 +41,6 @@ pub fn violation(kind: &str, detail: &str, primary: bool) -> Finding {
     }
 }
 
-/// What virtual machine monitors print when a guest cannot go on, and what kind of failure it is.
-const MACHINE: &[(&str, &str)] = &[
-    ("KVM internal error. Suberror: 1", "kvm-emulation-failure"),
-    ("KVM internal error", "kvm-internal-error"),
-    ("KVM: entry failed", "kvm-entry-failed"),
-    ("Triple fault", "triple-fault"),
-    ("triple fault", "triple-fault"),
-    ("qemu: hardware error", "machine-error"),
-];
-
-/// The failure that a machine's own output tells of, if it tells of one. Its cause may be the guest or the host.
-pub fn machine_failure(said: &str) -> Option<Finding> {
-    let (mark, kind) = MACHINE.iter().find(|(mark, _)| said.contains(mark))?;
-    let line = said.lines().find(|line| line.contains(mark)).unwrap_or(mark);
-    Some(violation(kind, line, true))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,16 +53,5 @@ mod tests {
             ("data mismatch1m", "violation|data-mismatch1m")
         );
         assert_eq!(finding.reason.as_deref(), Some("page 3of 9"));
-    }
-
-    #[test]
-    fn machines_tell_of_their_failures() {
-        let said = "qemu-system-x86_64: warning: x\nKVM internal error. Suberror: 3\nextra data[0]: 0\n";
-        let finding = machine_failure(said).unwrap();
-        assert_eq!(
-            (finding.title.as_str(), finding.reason.as_deref()),
-            ("kvm internal error", Some("KVM internal error. Suberror: 3"))
-        );
-        assert_eq!(machine_failure("could not open image"), None);
     }
 }

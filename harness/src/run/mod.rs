@@ -12,6 +12,7 @@ use crate::outcome::Outcome;
 use crate::plan::{Cell, Plan, Variant};
 use crate::progress::{Progress, Task};
 use crate::record::{Bisection, Header, Run};
+use crate::trial::dump::{Core, Cores};
 use crate::trial::{self, Job, Trial};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub struct Runner<'a> {
     pub jobs: Option<usize>,
     /// Whether failures are bisected.
     pub bisect: bool,
+    /// The memory dumps, if they are kept.
+    pub cores: Option<Cores>,
     /// Where it is recorded.
     pub run: &'a Run,
     /// What a person sees.
@@ -111,11 +114,17 @@ impl Runner<'_> {
             base_image: self.base_image,
             boot_seconds: self.plan.matrix.boot_seconds.map(|s| s.0),
             expectations: &self.plan.expectations,
+            cores: self.cores.as_ref(),
             dir,
             interrupt: self.interrupt,
         };
         let trial = trial::run(&job, &mut |phase| task.at(0, None, phase.name()))?;
         task.finish(&summary::one_line(&trial));
+        match &trial.core {
+            Some(Core::Kept { file, .. }) => self.progress.note(&format!("memory dump: {}", dir.join(file).display())),
+            Some(Core::Failed { why }) => self.progress.note(&format!("no memory dump of {name}: {why}")),
+            None => {}
+        }
         Ok(trial)
     }
 }
@@ -186,6 +195,8 @@ fn unbuilt(cell: &Cell, seed: u64, machine: &dyn Machine, why: &str) -> Trial {
         machine: machine.describe(),
         outcome: Outcome::BuildFailure,
         why: why.lines().next().unwrap_or_default().to_owned(),
+        ending: None,
+        core: None,
         seen: trial::watch::Seen::default(),
     }
 }
@@ -222,7 +233,10 @@ fn exit_status(plan: &Plan, trials: &[Trial], problems: &[String]) -> u8 {
     if !plan.matrix.verdicts.is_empty() {
         return u8::from(!problems.is_empty());
     }
-    let found = |t: &Trial| matches!(t.outcome, Outcome::Fail | Outcome::Hang) || t.finding().is_some();
+    let found = |t: &Trial| {
+        matches!(t.outcome, Outcome::Fail | Outcome::Hang)
+            || (t.outcome != Outcome::InfraError && t.finding().is_some())
+    };
     if trials.iter().any(found) {
         1
     } else if trials.iter().all(|t| t.outcome == Outcome::Pass) {

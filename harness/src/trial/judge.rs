@@ -1,19 +1,9 @@
 //! From what was seen of a guest to an outcome. Pure.
 
 use super::watch::{Seen, Stop};
-use crate::oracle::{machine_failure, violation, Class, Finding};
+use crate::machine::ending::Ending;
+use crate::oracle::{unprinted, violation, Class, Finding};
 use crate::outcome::Outcome;
-
-/// How the machine's process ended, when we did not end it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    /// We ended it ([`Seen::stop`] says why).
-    Stopped,
-    /// By itself and in order: power-off, reset, triple fault.
-    Exited,
-    /// It failed; what it said.
-    Failed(String),
-}
 
 /// An outcome and a sentence that says why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,14 +14,18 @@ pub struct Verdict {
     pub why: String,
 }
 
-/// Judges. Adds a finding where the guest vanished without a word. `banner` is what `uname -v` must begin with.
-pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
+/// Judges. Adds findings that only the machine saw. `banner` is what `uname -v` must begin with, `cpus` what
+/// the guest must have.
+pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str, cpus: u32) -> Verdict {
     let verdict = |outcome, why: String| Verdict { outcome, why };
-    if let Ending::Failed(said) = ending {
+    heard(seen, ending);
+    if matches!(ending, Ending::Failed { .. } | Ending::InternalError { .. }) {
         // Findings that came first stand: a broken guest may well take its machine down.
         if fatal(seen).is_none() {
-            seen.findings.extend(machine_failure(said));
-            return verdict(Outcome::InfraError, said.clone());
+            if matches!(ending, Ending::InternalError { .. }) {
+                seen.findings.push(violation("kvm-internal-error", &ending.to_string(), true));
+            }
+            return verdict(Outcome::InfraError, ending.to_string());
         }
     }
     if let Some(hello) = &seen.hello {
@@ -41,9 +35,9 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
         }
     }
     if let Some(finding) = fatal(seen) {
-        // Before the first event a bare panic (no init, no root) is a guest that does not boot; a report of another
+        // Before the first event a bare panic (no init, no root) or triple fault is a guest that does not boot; a report of another
         // kind is what the kernel under test did, early.
-        if seen.hello.is_none() && finding.class == Class::Panic {
+        if seen.hello.is_none() && matches!(finding.class, Class::Panic | Class::TripleFault) {
             return verdict(Outcome::BootFailure, finding.title.clone());
         }
         return verdict(Outcome::Fail, finding.title.clone());
@@ -53,30 +47,38 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
     }
     if seen.hello.is_none() {
         let why = match seen.stop {
-            Some(Stop::NoHello) => "the guest never said hello: no event before the boot deadline",
-            Some(Stop::ConsoleFlood) => "the guest flooded its console before its first event",
-            _ => "the machine reset or powered off before the guest's first event",
+            Some(Stop::NoHello) => "the guest never said hello: no event before the boot deadline".to_owned(),
+            Some(Stop::ConsoleFlood) => "the guest flooded its console before its first event".to_owned(),
+            _ => format!("{ending} before the guest's first event"),
         };
-        return verdict(Outcome::BootFailure, why.to_owned());
+        return verdict(Outcome::BootFailure, why);
     }
     match seen.stop {
         Some(Stop::Silent) => {
-            let phase = seen.phase.map_or("boot", |p| p.name());
-            seen.findings.push(violation("guest-silent", &format!("no heartbeat during {phase}, no report"), true));
-            return verdict(Outcome::Hang, "the guest fell silent and the kernel did not say why".into());
+            let why = match &seen.stood_in {
+                Some(function) => format!("the guest fell silent; an NMI found a CPU in {function}"),
+                None => {
+                    let phase = seen.phase.map_or("boot", |p| p.name());
+                    seen.findings.push(violation("guest-silent", &format!("no heartbeat during {phase}"), true));
+                    "the guest fell silent and the kernel did not say why".to_owned()
+                }
+            };
+            return verdict(Outcome::Hang, why);
         }
         Some(Stop::Overdue) => return verdict(Outcome::Hang, "the guest did not end in its time".into()),
         Some(Stop::ConsoleFlood) => return verdict(Outcome::Hang, "the guest flooded its console".into()),
-        Some(Stop::NoPowerOff) | Some(Stop::Finding) | Some(Stop::NoHello) | None => {}
+        Some(Stop::NoPowerOff | Stop::Finding | Stop::Panicked | Stop::NoHello) | None => {}
     }
     let Some(done) = &seen.done else {
         let phase = seen.phase.map_or("boot", |p| p.name());
-        let finding =
-            violation("guest-vanished", &format!("reset or powered off during {phase}, with no report"), true);
-        let why = format!("the guest reset during {phase} and its kernel said nothing");
+        let finding = violation("guest-vanished", &format!("{ending} during {phase}, with no report"), true);
+        let why = format!("the guest vanished ({ending}) during {phase} and its kernel said nothing");
         seen.findings.push(finding);
         return verdict(Outcome::Fail, why);
     };
+    if let Some(hello) = seen.hello.as_ref().filter(|hello| hello.cpus != cpus) {
+        return verdict(Outcome::NotExercised, format!("the guest has {} CPUs, not {cpus}", hello.cpus));
+    }
     if let Some(knob) = seen.knobs.iter().find(|k| k.error.is_some()) {
         let error = knob.error.as_deref().unwrap_or_default();
         return verdict(
@@ -97,6 +99,19 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str) -> Verdict {
         return verdict(Outcome::Fail, first.title.clone());
     }
     verdict(Outcome::Pass, moved(seen))
+}
+
+/// Adds what only the machine heard of.
+fn heard(seen: &mut Seen, ending: &Ending) {
+    if seen.panicked && fatal(seen).is_none() {
+        let detail = "the kernel told the machine that it panics, and the console does not say why";
+        seen.findings.push(unprinted(Class::Panic, "no report", "kernel panic without a report", detail, true));
+    }
+    if let Ending::TripleFault { .. } = ending {
+        // After a report it is what became of that.
+        let primary = fatal(seen).is_none();
+        seen.findings.push(unprinted(Class::TripleFault, "no report", "triple fault", &ending.to_string(), primary));
+    }
 }
 
 /// The finding that ends a trial: the first of those, primary ones before their consequences.
@@ -138,49 +153,108 @@ mod tests {
     }
 
     fn outcome(seen: &Seen, ending: &Ending) -> Outcome {
-        judge(&mut seen.clone(), ending, "#mmt-abc ").outcome
+        judge(&mut seen.clone(), ending, "#mmt-abc ", 2).outcome
     }
 
     #[test]
     fn a_pass_is_earned() {
         let seen = passed();
-        let verdict = judge(&mut seen.clone(), &Ending::Exited, "#mmt-abc ");
+        let verdict = judge(&mut seen.clone(), &Ending::PowerOff, "#mmt-abc ", 2);
         assert_eq!(verdict, Verdict { outcome: Outcome::Pass, why: "swap-out 99".into() });
 
         let mut idle = seen.clone();
         idle.done.as_mut().unwrap().vmstat.clear();
-        assert_eq!(outcome(&idle, &Ending::Exited), Outcome::NotExercised);
+        assert_eq!(outcome(&idle, &Ending::PowerOff), Outcome::NotExercised);
 
         let mut undeclared = seen.clone();
         undeclared.claims.clear();
-        assert_eq!(outcome(&undeclared, &Ending::Exited), Outcome::NotExercised);
+        assert_eq!(outcome(&undeclared, &Ending::PowerOff), Outcome::NotExercised);
+
+        let mut alone = seen.clone();
+        alone.hello.as_mut().unwrap().cpus = 1;
+        assert_eq!(outcome(&alone, &Ending::PowerOff), Outcome::NotExercised);
 
         let mut knob = seen.clone();
         let error = Some("no such file".to_owned());
         knob.knobs.push(ReadBack { dimension: "thp".into(), asked: "always".into(), got: String::new(), error });
-        assert_eq!(outcome(&knob, &Ending::Exited), Outcome::NotExercised);
+        assert_eq!(outcome(&knob, &Ending::PowerOff), Outcome::NotExercised);
 
-        assert_eq!(judge(&mut seen.clone(), &Ending::Exited, "#mmt-xyz ").outcome, Outcome::InfraError);
+        assert_eq!(judge(&mut seen.clone(), &Ending::PowerOff, "#mmt-xyz ", 2).outcome, Outcome::InfraError);
     }
 
     #[test]
     fn what_is_not_known_is_not_folded_into_good_or_bad() {
         let nothing = Seen::default();
-        assert_eq!(outcome(&nothing, &Ending::Failed("no such machine".into())), Outcome::InfraError);
-        assert_eq!(outcome(&nothing, &Ending::Exited), Outcome::BootFailure);
+        assert_eq!(outcome(&nothing, &Ending::Failed { why: "no such machine".into() }), Outcome::InfraError);
+        assert_eq!(outcome(&nothing, &Ending::PowerOff), Outcome::BootFailure);
         let late = Seen { stop: Some(Stop::NoHello), ..Seen::default() };
         assert_eq!(outcome(&late, &Ending::Stopped), Outcome::BootFailure);
         let silent = Seen { stop: Some(Stop::Silent), done: None, ..passed() };
         assert_eq!(outcome(&silent, &Ending::Stopped), Outcome::Hang);
         let error = Seen { error: Some("no zram".into()), done: None, ..passed() };
-        assert_eq!(outcome(&error, &Ending::Exited), Outcome::InfraError);
+        assert_eq!(outcome(&error, &Ending::PowerOff), Outcome::InfraError);
     }
 
     #[test]
     fn a_guest_that_vanishes_has_failed() {
         let mut seen = Seen { done: None, phase: Some(Phase::Torture), ..passed() };
-        assert_eq!(judge(&mut seen, &Ending::Exited, "#mmt-abc ").outcome, Outcome::Fail);
+        assert_eq!(judge(&mut seen, &Ending::PowerOff, "#mmt-abc ", 2).outcome, Outcome::Fail);
         assert_eq!(seen.findings[0].title, "guest vanished");
+    }
+
+    /// What was torturing when its machine ended.
+    fn torturing() -> Seen {
+        Seen { done: None, phase: Some(Phase::Torture), ..passed() }
+    }
+
+    fn bug() -> Finding {
+        let mut bug = violation("x", "", true);
+        bug.class = Class::KernelBug;
+        bug
+    }
+
+    #[test]
+    fn each_ending_is_told_apart() {
+        let judged = |mut seen: Seen, ending: &Ending| {
+            let verdict = judge(&mut seen, ending, "#mmt-abc ", 2);
+            let findings: Vec<_> = seen.findings.iter().map(|f| (f.title.clone(), f.primary)).collect();
+            (verdict.outcome, verdict.why, findings)
+        };
+        let vanished = |how: &str| {
+            let why = format!("the guest vanished ({how}) during torture and its kernel said nothing");
+            (Outcome::Fail, why, vec![("guest vanished".to_owned(), true)])
+        };
+        assert_eq!(judged(torturing(), &Ending::PowerOff), vanished("power-off"));
+        assert_eq!(judged(torturing(), &Ending::Reset { by: Some("i8042".into()) }), vanished("reset by i8042"));
+        assert_eq!(judged(torturing(), &Ending::Unknown), vanished("ended in order"));
+
+        let fault = Ending::TripleFault { vcpu: Some(1), registers: None };
+        let finding = |primary| ("triple fault".to_owned(), primary);
+        assert_eq!(judged(torturing(), &fault), (Outcome::Fail, "triple fault".into(), vec![finding(true)]));
+        let after = Seen { findings: vec![bug()], ..torturing() };
+        assert_eq!(judged(after, &fault), (Outcome::Fail, "x".into(), vec![("x".to_owned(), true), finding(false)]));
+        assert_eq!(judged(Seen::default(), &fault).0, Outcome::BootFailure);
+
+        let silent = "kernel panic without a report".to_owned();
+        for ending in [Ending::Panicked, Ending::Reset { by: None }, Ending::Stopped] {
+            let seen = Seen { panicked: true, ..torturing() };
+            assert_eq!(judged(seen, &ending), (Outcome::Fail, silent.clone(), vec![(silent.clone(), true)]));
+        }
+        let told = Seen { panicked: true, findings: vec![bug()], ..torturing() };
+        assert_eq!(judged(told, &Ending::Reset { by: None }).2, [("x".to_owned(), true)]);
+
+        let error = Ending::InternalError { suberror: Some(1), instruction: "480fc74f20".into(), registers: None };
+        let why = "KVM internal error 1 at instruction 480fc74f20".to_owned();
+        let finding = ("kvm internal error".to_owned(), true);
+        assert_eq!(judged(torturing(), &error), (Outcome::InfraError, why, vec![finding]));
+        let after = Seen { findings: vec![bug()], ..torturing() };
+        assert_eq!(judged(after, &error).0, Outcome::Fail);
+
+        let silent = Seen { stop: Some(Stop::Silent), stood_in: Some("shrink_lruvec".into()), ..torturing() };
+        let why = "the guest fell silent; an NMI found a CPU in shrink_lruvec".to_owned();
+        assert_eq!(judged(silent, &Ending::Stopped), (Outcome::Hang, why, vec![]));
+        let silent = Seen { stop: Some(Stop::Silent), ..torturing() };
+        assert_eq!(judged(silent, &Ending::Stopped).2, [("guest silent".to_owned(), true)]);
     }
 
     #[test]
@@ -190,8 +264,8 @@ mod tests {
         let mut bug = panic.clone();
         bug.class = Class::KernelBug;
         let seen = |finding: Finding| Seen { findings: vec![finding], ..Seen::default() };
-        assert_eq!(outcome(&seen(panic), &Ending::Exited), Outcome::BootFailure);
-        assert_eq!(outcome(&seen(bug.clone()), &Ending::Exited), Outcome::Fail);
-        assert_eq!(outcome(&seen(bug), &Ending::Failed("aborted".into())), Outcome::Fail);
+        assert_eq!(outcome(&seen(panic), &Ending::PowerOff), Outcome::BootFailure);
+        assert_eq!(outcome(&seen(bug.clone()), &Ending::PowerOff), Outcome::Fail);
+        assert_eq!(outcome(&seen(bug), &Ending::Failed { why: "aborted".into() }), Outcome::Fail);
     }
 }

@@ -1,26 +1,27 @@
 //! One trial: one boot of one cell with one seed, from its request to its outcome.
 
+pub mod dump;
+mod follow;
 pub mod judge;
 pub mod watch;
 
 use crate::build::Kernel;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files;
 use crate::image;
 use crate::interrupt::Interrupt;
+use crate::machine::ending::Ending;
 use crate::machine::{Machine, Running, Spec};
 use crate::oracle::expect::Expectations;
 use crate::outcome::Outcome;
 use crate::plan::Cell;
 use anyhow::Context;
-use judge::Ending;
+use dump::{Core, Cores};
+use follow::{follow, Dumped};
 use mmtorture_protocol::{Phase, Request, VERSION};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{PipeReader, Read, Write};
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use watch::{Limits, Seen, Watch};
 
 /// The console, byte for byte as it came.
@@ -42,8 +43,14 @@ const HEARTBEAT_MS: u32 = 500;
 /// The most that is kept of the event port; an honest guest says a few hundred KiB in a day.
 const MAX_EVENT_BYTES: u64 = 64 << 20;
 
-/// What all guests are told. `panic=-1` turns a panic into a reset at once, which ends the machine.
-const CMDLINE: &str = "console=ttyS0,115200 panic=-1 no_timer_check";
+/// What all guests are told. Nothing else of theirs raises an NMI that nobody knows, so `unknown_nmi_panic` speaks of ours.
+const CMDLINE: &str = "console=ttyS0,115200 no_timer_check unknown_nmi_panic";
+
+/// Turns a panic into a reset at once, which ends the machine.
+const PANIC_RESETS: &str = "panic=-1";
+
+/// Leaves a panicked kernel where it is, for its memory to be dumped. We end it once its report is complete.
+const PANIC_STAYS: &str = "panic=0";
 
 /// What it takes to run a trial.
 pub struct Job<'a> {
@@ -61,6 +68,8 @@ pub struct Job<'a> {
     pub boot_seconds: Option<u32>,
     /// Findings that are no failures.
     pub expectations: &'a Expectations,
+    /// The dumps that there are, if dumps are kept.
+    pub cores: Option<&'a Cores>,
     /// Where its files go. Made here.
     pub dir: &'a Path,
     /// The user's wish to stop.
@@ -86,6 +95,12 @@ pub struct Trial {
     pub outcome: Outcome,
     /// Why.
     pub why: String,
+    /// How the machine ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// The memory dump, where one was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<Core>,
     /// All that was seen.
     #[serde(flatten)]
     pub seen: Seen,
@@ -137,10 +152,14 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     image::write_initramfs(initramfs.path(), job.base_image, &request)?;
     let spec = Spec {
         kernel: job.kernel.image(),
+        vmlinux: Some(job.kernel.vmlinux()),
         initramfs: initramfs.path().to_owned(),
-        cmdline: CMDLINE.to_owned(),
+        cmdline: format!("{CMDLINE} {}", if job.cores.is_some() { PANIC_STAYS } else { PANIC_RESETS }),
         cpus: job.cell.shape.cpus,
         memory_mib: job.cell.shape.memory_mib,
+        nodes: 1,
+        disks: Vec::new(),
+        dump: job.cores.is_some(),
     };
     let limits = Limits::new(job.cell.seconds, job.machine.slowness(), job.boot_seconds);
     let machine_log = job.dir.join(MACHINE_LOG);
@@ -148,18 +167,20 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     files::write_json(&job.dir.join(COMMAND), &running.argv)?;
 
     let mut watch = Watch::new(limits, name).expecting(job.expectations.clone(), jiff::Zoned::now().date());
-    let stopped = follow(&mut watch, &mut running, console, events, job, phase)?;
-    let status = running.wait()?;
-    let mut seen = watch.finish(stopped.at);
-    let ending = match (stopped.by_us, status.success()) {
-        (true, _) => Ending::Stopped,
-        (false, true) => Ending::Exited,
-        (false, false) => {
-            let said = std::fs::read_to_string(&machine_log).unwrap_or_default();
-            Ending::Failed(format!("{} failed ({status}): {}", job.machine.describe(), said.trim()))
-        }
+    let followed = follow(&mut watch, &mut running, console, events, job, phase)?;
+    let (said, ending) = running.finish(job.machine, followed.by_us)?;
+    if said.panicked {
+        watch.panicked(followed.at);
+    }
+    // The guest's memory is the host's again before its dump is compressed.
+    drop(running);
+    let mut seen = watch.finish(followed.at);
+    let verdict = judge::judge(&mut seen, &ending, &job.kernel.banner(), job.cell.shape.cpus);
+    let core = match (followed.core, job.cores) {
+        (Some(dumped), Some(cores)) => Some(keep_core(dumped, cores, job)),
+        (None, Some(cores)) if !followed.by_us => no_core(&seen, &ending, cores),
+        _ => None,
     };
-    let verdict = judge::judge(&mut seen, &ending, &job.kernel.banner());
     let trial = Trial {
         cell: job.cell.id.clone(),
         variant: job.cell.variant.clone(),
@@ -169,112 +190,26 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         machine: job.machine.describe(),
         outcome: verdict.outcome,
         why: verdict.why,
+        ending: Some(ending),
+        core,
         seen,
     };
     files::write_json(&job.dir.join(TRIAL), &trial)?;
     Ok(trial)
 }
 
-struct Stopped {
-    at: Duration,
-    by_us: bool,
+/// Compresses a dump. That there is none is no reason to lose the trial.
+fn keep_core(dumped: Dumped, cores: &Cores, job: &Job<'_>) -> Core {
+    let core = Core::from(dumped.raw.and_then(|raw| dump::keep(&raw, job.dir, job.interrupt)));
+    if let Core::Failed { .. } = &core {
+        cores.give_back(&dumped.signature);
+    }
+    core
 }
 
-enum Chunk {
-    Console(Vec<u8>),
-    Events(Vec<u8>),
-    Broken(anyhow::Error),
-}
-
-/// Follows the machine to its end, or to the end that `watch` makes of it.
-fn follow(
-    watch: &mut Watch,
-    running: &mut Running,
-    console: PipeReader,
-    events: PipeReader,
-    job: &Job<'_>,
-    phase: &mut dyn FnMut(Phase),
-) -> Result<Stopped> {
-    // Bounded: a guest that talks faster than we read waits, and no memory is lost to it.
-    let (send, chunks) = mpsc::sync_channel(64);
-    let readers = [
-        keep(console, &job.dir.join(CONSOLE), u64::MAX, send.clone(), Chunk::Console)?,
-        keep(events, &job.dir.join(EVENTS), MAX_EVENT_BYTES, send, Chunk::Events)?,
-    ];
-    let start = Instant::now();
-    let mut last_phase = None;
-    let mut by_us = false;
-    let mut broken = None;
-    let mut end = None;
-    loop {
-        match next(&chunks, watch.patience()) {
-            Ok(Some(Chunk::Console(bytes))) => watch.console(start.elapsed(), &bytes),
-            Ok(Some(Chunk::Events(bytes))) => watch.events(start.elapsed(), &bytes),
-            Ok(Some(Chunk::Broken(e))) => broken = Some(Error::Host(e)),
-            Ok(None) => {}
-            // Both streams are closed: the machine has ended, and all that it said is in.
-            Err(()) => break,
-        }
-        if watch.phase() != last_phase {
-            last_phase = watch.phase();
-            last_phase.into_iter().for_each(&mut *phase);
-        }
-        if job.interrupt.is_set() {
-            broken.get_or_insert(Error::Interrupted);
-        }
-        let stop = end.is_none() && (broken.is_some() || watch.tick(start.elapsed()).is_some());
-        if stop {
-            // Not the end yet: what is in the pipes is read first.
-            by_us = true;
-            end = Some(start.elapsed());
-            running.kill();
-        }
-    }
-    for reader in readers {
-        let _ = reader.join();
-    }
-    match broken {
-        Some(e) => Err(e),
-        None => Ok(Stopped { at: end.unwrap_or_else(|| start.elapsed()), by_us }),
-    }
-}
-
-/// The next chunk, `None` for none in time, `Err` at the end of both streams.
-fn next(chunks: &Receiver<Chunk>, patience: Duration) -> std::result::Result<Option<Chunk>, ()> {
-    match chunks.recv_timeout(patience) {
-        Ok(chunk) => Ok(Some(chunk)),
-        Err(RecvTimeoutError::Timeout) => Ok(None),
-        Err(RecvTimeoutError::Disconnected) => Err(()),
-    }
-}
-
-/// Reads a stream to its end in a thread: first to disk, then to the watcher.
-fn keep(
-    mut stream: PipeReader,
-    path: &Path,
-    limit: u64,
-    send: SyncSender<Chunk>,
-    chunk: fn(Vec<u8>) -> Chunk,
-) -> Result<std::thread::JoinHandle<()>> {
-    let path = path.to_owned();
-    let mut file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    let thread = move || {
-        let mut buffer = vec![0; 64 << 10];
-        let mut kept = 0;
-        while let Ok(n @ 1..) = stream.read(&mut buffer) {
-            let bytes = &buffer[..n];
-            if kept < limit {
-                if let Err(e) = file.write_all(bytes) {
-                    let context = format!("cannot write {}", path.display());
-                    let _ = send.send(Chunk::Broken(anyhow::Error::new(e).context(context)));
-                    return;
-                }
-                kept += n as u64;
-            }
-            if send.send(chunk(bytes.to_vec())).is_err() {
-                return;
-            }
-        }
-    };
-    Ok(std::thread::Builder::new().spawn(thread).context("cannot start a thread")?)
+/// A finding that took the machine with it has left nothing to dump.
+fn no_core(seen: &Seen, ending: &Ending, cores: &Cores) -> Option<Core> {
+    let finding = seen.findings.iter().find(|f| f.primary && f.severity.stops_trial())?;
+    let why = || format!("the machine ended ({ending}) before its memory could be dumped");
+    (!cores.has(&finding.signature)).then(|| Core::Failed { why: why() })
 }

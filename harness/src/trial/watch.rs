@@ -1,7 +1,7 @@
 //! Watching one guest: what its two streams say, and when to end it. Pure: time comes in with the bytes.
 
 use crate::oracle::expect::Expectations;
-use crate::oracle::{violation, Finding, Notice, Oracle};
+use crate::oracle::{violation, Class, Finding, Frame, Notice, Oracle, Severity};
 use jiff::civil::Date;
 use mmtorture_protocol::{Claim, Event, EventKind, Lines, Phase};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub struct Limits {
     pub after_report: Duration,
     /// A report that has been silent for so long is complete.
     pub quiet: Duration,
+    /// From the interrupt that a silent guest is sent to the machine's end.
+    pub after_nmi: Duration,
     /// The longest console, in bytes: a guest that floods it must not fill the host's disk.
     pub console_bytes: u64,
 }
@@ -39,6 +41,7 @@ impl Limits {
             power_off: Duration::from_secs(5 + u64::from(slowness)),
             after_report: Duration::from_millis(1500),
             quiet: Duration::from_millis(400),
+            after_nmi: Duration::from_secs(2),
             console_bytes: 256 << 20,
         }
     }
@@ -54,6 +57,8 @@ pub enum Stop {
     NoHello,
     /// The events ceased.
     Silent,
+    /// The kernel told the machine that it panics, and told nobody why.
+    Panicked,
     /// The guest lives on past its time.
     Overdue,
     /// The guest said that it is done, but does not power off.
@@ -142,6 +147,12 @@ pub struct Seen {
     /// What the console said that a healthy kernel under pressure says as well, by class: how often.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub noise: BTreeMap<String, u64>,
+    /// The kernel told the machine that it panics (pvpanic).
+    #[serde(default)]
+    pub panicked: bool,
+    /// Where a CPU of a guest that had fallen silent stood when it was interrupted: a function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stood_in: Option<String>,
     /// Times.
     pub times: Times,
     /// Why we ended it, if we did.
@@ -166,6 +177,9 @@ pub struct Watch {
     /// A report that ends the trial was opened, and its end was (or was not yet) seen.
     fatal: Option<Fatal>,
     done_at: Option<Duration>,
+    panicked_at: Option<Duration>,
+    /// When a silent guest was interrupted.
+    asked: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -190,6 +204,8 @@ impl Watch {
             last_event: Duration::ZERO,
             fatal: None,
             done_at: None,
+            panicked_at: None,
+            asked: None,
         }
     }
 
@@ -216,6 +232,33 @@ impl Watch {
             }
         });
         self.lines = lines;
+    }
+
+    /// The kernel told the machine that it panics.
+    pub fn panicked(&mut self, now: Duration) {
+        // Who was interrupted for his silence panics because we want him to.
+        if self.asked.is_none() {
+            self.seen.panicked = true;
+            self.panicked_at.get_or_insert(now);
+        }
+    }
+
+    /// The silent guest was interrupted, and its kernel panics over that (`unknown_nmi_panic`) if it can do anything at
+    /// all. [`Watch::tick`] gives it time for that.
+    pub fn asked(&mut self, now: Duration) {
+        self.asked = Some(now);
+    }
+
+    /// Whether it was.
+    pub fn was_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The finding that ends the trial, once its report is complete.
+    pub fn finding(&self) -> Option<&Finding> {
+        let mut fatal = self.seen.findings.iter().filter(|f| f.severity.stops_trial());
+        let first = fatal.next()?;
+        Some(if first.primary { first } else { fatal.find(|f| f.primary).unwrap_or(first) })
     }
 
     /// Time passes. Says whether the machine is to be ended now.
@@ -250,6 +293,10 @@ impl Watch {
     fn stop(&self, now: Duration) -> Option<Stop> {
         let since = |then: Duration| now.saturating_sub(then);
         let limits = &self.limits;
+        if let Some(asked) = self.asked {
+            let answered = self.seen.stood_in.is_some() && since(self.last_console) >= limits.quiet;
+            return (answered || since(asked) >= limits.after_nmi).then_some(Stop::Silent);
+        }
         if let Some(fatal) = self.fatal {
             // Complete and silent; or complete and still talking; or never complete.
             let silent = since(self.last_console) >= limits.quiet;
@@ -257,6 +304,9 @@ impl Watch {
             if complete || since(fatal.opened) >= limits.after_report * 4 {
                 return Some(Stop::Finding);
             }
+        }
+        if self.fatal.is_none() && self.panicked_at.is_some_and(|at| since(at) >= limits.after_report) {
+            return Some(Stop::Panicked);
         }
         if self.console_bytes > limits.console_bytes {
             return Some(Stop::ConsoleFlood);
@@ -276,12 +326,17 @@ impl Watch {
     fn take(&mut self, now: Duration, notices: Vec<Notice>) {
         for notice in notices {
             match notice {
+                // Perhaps the panic that we asked for.
+                Notice::Opened { class: Class::Panic, .. } if self.asked.is_some() => {}
                 Notice::Opened { severity, .. } if severity.stops_trial() => self.opened(now),
                 Notice::Opened { .. } => {}
                 Notice::Completed(finding) if finding.class.is_noise() => {
                     *self.seen.noise.entry(finding.class.to_string()).or_default() += 1;
                 }
                 Notice::Completed(mut finding) => {
+                    if self.asked.is_some() {
+                        self.answered(&mut finding);
+                    }
                     finding.expected = self.expectations.reason(&finding, self.today);
                     if finding.expected.is_some() && finding.severity.stops_trial() {
                         self.pardon();
@@ -308,6 +363,19 @@ impl Watch {
             self.fatal = None;
             self.seen.times.finding_ms = None;
         }
+    }
+
+    /// If this is the panic that we asked for: it is no failure of the kernel's, it says where a CPU stood.
+    fn answered(&mut self, finding: &mut Finding) {
+        if finding.class != Class::Panic || !finding.reason.as_deref().is_some_and(|r| r.starts_with("NMI")) {
+            return;
+        }
+        let function = interrupted(&finding.frames).unwrap_or("an unknown place").to_owned();
+        let title = std::mem::replace(&mut finding.title, format!("hang in {function}"));
+        finding.alt_titles = vec![title];
+        finding.signature = format!("{}|hang|{function}", finding.class);
+        finding.severity = Severity::Warning;
+        self.seen.stood_in = Some(function);
     }
 
     fn opened(&mut self, now: Duration) {
@@ -364,6 +432,13 @@ impl Watch {
         }
         self.last_event = now;
     }
+}
+
+/// The function that a non-maskable interrupt found: what stands below its entry (arch/x86/entry/entry_64.S).
+fn interrupted(frames: &[Frame]) -> Option<&str> {
+    const ENTRIES: &[&str] = &["exc_nmi", "asm_exc_nmi", "end_repeat_nmi"];
+    let entry = frames.iter().rposition(|f| !f.unreliable && ENTRIES.contains(&f.function.as_str()))?;
+    frames[entry + 1..].iter().find(|f| !f.unreliable).map(|f| f.function.as_str())
 }
 
 fn millis(d: Duration) -> u64 {
@@ -451,6 +526,63 @@ mod tests {
         say(&mut watch, 2.0, &[HELLO, TORTURE]);
         assert_eq!(watch.tick(s(46.9)), None);
         assert_eq!(watch.tick(s(47.0)), Some(Stop::Silent));
+    }
+
+    /// In the form of 6.1: what an NMI that nobody knows makes of a kernel with `unknown_nmi_panic`.
+    const NMI: &str = "[   50.000000][    C0] Uhhuh. NMI received for unknown reason 20 on CPU 0.\n\
+[   50.000001][    C0] Kernel panic - not syncing: NMI: Not continuing\n\
+[   50.000002][    C0] CPU: 0 PID: 100 Comm: torture Not tainted 6.1.192 #1\n\
+[   50.000003][    C0] Call Trace:\n\
+[   50.000004][    C0]  <NMI>\n\
+[   50.000005][    C0]  dump_stack_lvl+0x34/0x44\n\
+[   50.000006][    C0]  panic+0x101/0x2a0\n\
+[   50.000007][    C0]  nmi_panic.cold+0xc/0xc\n\
+[   50.000008][    C0]  unknown_nmi_error.cold+0x46/0x49\n\
+[   50.000009][    C0]  exc_nmi+0x10c/0x130\n\
+[   50.000010][    C0]  end_repeat_nmi+0x16/0x67\n\
+[   50.000011][    C0] RIP: 0010:shrink_folio_list+0x55/0x1000\n\
+[   50.000012][    C0]  ? shrink_folio_list+0x55/0x1000\n\
+[   50.000013][    C0]  </NMI>\n\
+[   50.000014][    C0]  <TASK>\n\
+[   50.000015][    C0]  shrink_lruvec+0x5d/0x100\n\
+[   50.000016][    C0]  </TASK>\n";
+
+    #[test]
+    fn a_silent_guest_is_asked_where_it_stands() {
+        let mut watch = watch();
+        say(&mut watch, 2.0, &[HELLO, TORTURE]);
+        assert_eq!(watch.tick(s(47.0)), Some(Stop::Silent));
+        watch.asked(s(47.0));
+        assert_eq!(watch.tick(s(47.1)), None, "it may answer");
+        watch.panicked(s(47.2));
+        watch.console(s(47.2), NMI.as_bytes());
+        assert_eq!(watch.tick(s(47.3)), None);
+        assert_eq!(watch.tick(s(47.7)), Some(Stop::Silent));
+        let seen = watch.finish(s(47.8));
+        assert_eq!(seen.stood_in.as_deref(), Some("shrink_folio_list"));
+        assert_eq!((seen.findings[0].title.as_str(), seen.stop), ("hang in shrink_folio_list", Some(Stop::Silent)));
+        assert!(!seen.findings[0].severity.stops_trial(), "we made it panic");
+        assert!(!seen.panicked && seen.times.finding_ms.is_none());
+    }
+
+    #[test]
+    fn a_silent_guest_that_does_not_answer_is_ended() {
+        let mut watch = watch();
+        say(&mut watch, 2.0, &[HELLO, TORTURE]);
+        assert_eq!(watch.tick(s(47.0)), Some(Stop::Silent));
+        watch.asked(s(47.0));
+        assert_eq!(watch.tick(s(48.9)), None);
+        assert_eq!(watch.tick(s(49.0)), Some(Stop::Silent));
+    }
+
+    #[test]
+    fn a_panic_that_only_the_machine_hears_of_ends_the_trial() {
+        let mut watch = watch();
+        say(&mut watch, 2.0, &[HELLO, TORTURE]);
+        watch.panicked(s(3.0));
+        assert_eq!(watch.tick(s(4.4)), None, "the kernel may still say why");
+        assert_eq!(watch.tick(s(4.5)), Some(Stop::Panicked));
+        assert!(watch.finish(s(4.6)).panicked);
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub const NATIVE_RATIO: f64 = 3.0;
 /// Instructions that a sentence names; the report has them all.
 const NAMED: usize = 4;
 
+/// XSAVE, without which a kernel uses none of what needs it.
+const XSAVE: &[&str] = &["1:ecx:26"];
+
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -84,6 +87,8 @@ pub struct Measured {
     pub counted: Result<LoopTime, Stop>,
     /// One for each instruction, in the order in which they were tried.
     pub checks: Vec<Check>,
+    /// Whether KVM hears of XSETBV. One that does not runs kernels all the same, but without XSAVE.
+    pub xsetbv: Outcome,
 }
 
 /// How long one round of the counted loop (a decrement and a taken branch) takes, at best.
@@ -256,12 +261,24 @@ impl Report {
         self.verdict == Verdict::Native
     }
 
+    /// CPUID bits that guests had better not see here, as `mmtorture-vmm --mask-cpuid` takes them.
+    pub fn masks(&self) -> &'static [&'static str] {
+        match self.measured.as_ref().map(|measured| &measured.xsetbv) {
+            Some(Outcome::Stopped(Stop::WrongAnswer { .. })) => XSAVE,
+            _ => &[],
+        }
+    }
+
     /// The verdict in one sentence, without a full stop.
     pub fn sentence(&self) -> String {
         let ratio = self.measured.as_ref().and_then(|m| m.counted.as_ref().ok()).map(LoopTime::ratio);
         match &self.verdict {
             Verdict::Native => match ratio {
-                Some(ratio) => format!("native KVM: a guest runs at {} of the host's speed", percent(ratio)),
+                Some(ratio) => {
+                    let without =
+                        if self.masks().is_empty() { "" } else { ", without XSAVE (KVM does not hear of XSETBV)" };
+                    format!("native KVM: a guest runs at {} of the host's speed{without}", percent(ratio))
+                }
                 None => "native KVM".to_owned(),
             },
             Verdict::Software { ratio, stops_at } => {
@@ -276,9 +293,14 @@ impl Report {
                     0 => String::new(),
                     n => format!(" and {n} more"),
                 };
+                let untried = self.measured.iter().flat_map(|measured| &measured.checks);
+                let untried = match untried.filter(|check| check.outcome == Outcome::NotRun).count() {
+                    0 => String::new(),
+                    n => format!(", had no time for {n} instructions"),
+                };
                 match named.is_empty() {
-                    true => kind,
-                    false => format!("{kind}, stops at {}{more}", named.join(", ")),
+                    true => format!("{kind}{untried}"),
+                    false => format!("{kind}, stops at {}{more}{untried}", named.join(", ")),
                 }
             }
             Verdict::Absent { reason } => reason.to_string(),
@@ -308,7 +330,7 @@ mod tests {
     fn report(guest_ns: f64, checks: &[(&str, Outcome)]) -> Report {
         let checks = checks.iter().map(|(name, outcome)| check(name, outcome.clone())).collect();
         let counted = Ok(LoopTime { guest_ns, native_ns: 0.5 });
-        Report::of(Measured { counted, checks }, Duration::from_millis(40))
+        Report::of(Measured { counted, checks, xsetbv: Outcome::Passed }, Duration::from_millis(40))
     }
 
     const EMULATOR: Outcome = Outcome::Stopped(Stop::InternalError { suberror: 1 });
@@ -331,6 +353,16 @@ mod tests {
     }
 
     #[test]
+    fn a_kvm_that_does_not_hear_of_xsetbv_is_native_without_xsave() {
+        let mut native = report(0.55, &[]);
+        assert!(native.masks().is_empty());
+        let unheard = Stop::WrongAnswer { got: 0, expected: 0x600d };
+        native.measured.as_mut().unwrap().xsetbv = Outcome::Stopped(unheard);
+        assert_eq!(native.masks(), ["1:ecx:26"]);
+        assert!(native.usable_for_torture());
+    }
+
+    #[test]
     fn stops_are_named() {
         let slow = report(15.4, &[("int3", Outcome::Passed), ("cmpxchg16b", EMULATOR)]);
         let text = "software KVM: about 31 x slower than native, stops at cmpxchg16b (internal error 1)";
@@ -349,12 +381,14 @@ mod tests {
         let odd = report(0.5, &[("rdtsc", Outcome::Stopped(Stop::WrongAnswer { got: 0, expected: 1 }))]);
         assert!(!odd.usable_for_torture());
         assert_eq!(odd.sentence(), "incomplete KVM, stops at rdtsc (wrong result 0x0, not 0x1)");
-        assert!(!report(0.5, &[("rdtsc", Outcome::NotRun)]).usable_for_torture());
+        let unfinished = report(0.5, &[("rdtsc", Outcome::NotRun)]);
+        assert!(!unfinished.usable_for_torture());
+        assert_eq!(unfinished.sentence(), "incomplete KVM, had no time for 1 instructions");
     }
 
     #[test]
     fn a_loop_without_end_has_no_ratio() {
-        let measured = Measured { counted: Err(Stop::Timeout), checks: vec![] };
+        let measured = Measured { counted: Err(Stop::Timeout), checks: vec![], xsetbv: Outcome::NotRun };
         let report = Report::of(measured, Duration::from_secs(1));
         assert!(matches!(report.verdict, Verdict::Software { ratio: None, .. }));
         assert_eq!(report.sentence(), "unusable KVM, stops at a counted loop (no end in time)");

@@ -30,10 +30,11 @@ pub(super) const TABLE: &[Dimension] = &[
     Dimension {
         name: "swap",
         about: "what the guest swaps to",
-        expected: "none, or zram:SIZE as in zram:1G",
+        expected: "none, zram:SIZE or disk:SIZE as in zram:1G",
         parse: |_, s| match s.split_once(':') {
             None if s == "none" => Some(Effect::Swap(Swap::None)),
             Some(("zram", size)) => size_mib(size).map(|mib| Effect::Swap(Swap::Zram { mib })),
+            Some(("disk", size)) => size_mib(size).map(|mib| Effect::Swap(Swap::Disk { mib })),
             _ => None,
         },
         knob: None,

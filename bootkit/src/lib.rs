@@ -1,0 +1,4 @@
+//! What every program that boots a Linux guest needs, whatever for.
+
+pub mod cpio;
+pub mod tsc;
