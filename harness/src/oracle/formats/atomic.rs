@@ -41,4 +41,14 @@ pub(super) const FORMATS: &[Format] = &[
         skip: &["dump_stack", "preemption", "preempt", "get_cpu_", "this_cpu_", "smp_processor_id"],
         ..Format::DEFAULT
     },
+    Format {
+        // cant_sleep(), cant_migrate()
+        head: &["BUG: assuming {what^atomic} context at ", "BUG: assuming {what^non migratable} context at "],
+        class: Class::AtomicSleep,
+        severity: Severity::Warning,
+        title: "BUG: assuming {what} context in {guilty}",
+        signature: "{what}|{guilty}",
+        body: &["pid: {pid:d}, name: {process}"],
+        ..Format::DEFAULT
+    },
 ];

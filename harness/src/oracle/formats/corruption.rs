@@ -74,7 +74,11 @@ pub(super) const FORMATS: &[Format] = &[
         ..Format::DEFAULT
     },
     Format {
-        head: &["BUG {what} (Not tainted): {reason}", "BUG {what} (Tainted: {_}): {reason}"],
+        head: &[
+            "BUG {what} (Not tainted): {reason}",
+            "BUG {what} (Tainted: {_}): {reason}",
+            "slab error in {_:s}(): cache `{what}': {reason}",
+        ],
         class: Class::Slub,
         title: "BUG: slab {what}: {reason}[ in {guilty}]",
         alts: &["BUG: {reason}", "BUG: {reason} in {guilty}"],

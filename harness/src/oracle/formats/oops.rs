@@ -12,7 +12,13 @@ const ACCESS: &[&str] = &["bad-access in {guilty}", "bad-access in {outer}"];
 /// Rows.
 pub(super) const FORMATS: &[Format] = &[
     Format {
-        head: &["kernel BUG at {location:w}!", "Kernel BUG at {function:s}+", "kernel BUG at {location:w}"],
+        head: &[
+            "kernel BUG at {location:w}!",
+            "Kernel BUG at {function:s}+",
+            "kernel BUG at {location:w}",
+            // include/asm-generic/bug.h, where the architecture has no trap for it
+            "BUG: failure at {location:w}/{function:s}()!",
+        ],
         unless: &["[verbose debug info unavailable] "],
         class: Class::KernelBug,
         title: "kernel BUG in {guilty}",
@@ -97,6 +103,15 @@ pub(super) const FORMATS: &[Format] = &[
         head: &["invalid opcode: {_:x} [#"],
         class: Class::InvalidOpcode,
         title: "invalid opcode in {guilty}",
+        ..ROW
+    },
+    Format {
+        // pgtable_bad(): a reserved bit was set in the page tables that the CPU walked.
+        head: &["Corrupted page table at address {_:x}", "Bad pagetable: {_:x} [#"],
+        class: Class::BadPageTable,
+        title: "BUG: corrupted page table in {guilty}",
+        signature: "reserved bit|{guilty}",
+        absorbs: &[Class::BadPageTable, Class::Oops],
         ..ROW
     },
     Format { head: &["stack segment: {_:x} [#", "stack segment: "], title: "stack segment fault in {guilty}", ..ROW },

@@ -122,6 +122,25 @@ pub(super) const FORMATS: &[Format] = &[
         ..Format::DEFAULT
     },
     Format {
+        // zram, zswap: what was swapped out cannot be read back.
+        head: &["Decompression failed! err={_:w}"],
+        class: Class::SwapIo,
+        title: "compressed page cannot be decompressed",
+        signature: "decompression",
+        guilt: Guilt::Nobody,
+        end: End::Line,
+        ..Format::DEFAULT
+    },
+    Format {
+        // dio_warn_stale_pagecache()
+        head: &["Page cache invalidation failure on direct I/O"],
+        title: "page cache invalidation failure on direct I/O",
+        signature: "stale page cache",
+        guilt: Guilt::Nobody,
+        end: End::Line,
+        ..Format::DEFAULT
+    },
+    Format {
         // The value is the leak's size in pages; its type is what tells anonymous from shmem, file and swap accounting.
         head: &[
             // 6.16 names the task.

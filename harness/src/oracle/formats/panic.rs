@@ -42,6 +42,13 @@ pub(super) const FORMATS: &[Format] = &[
         ..ROW
     },
     Format {
+        head: &["Kernel panic - not syncing: {reason^Out of memory}"],
+        class: Class::OomDeadlock,
+        title: "kernel panic: {reason}",
+        signature: "panic_on_oom",
+        ..ROW
+    },
+    Format {
         // After these the report's own head is missing: it would have made the panic a consequence.
         head: &[
             "Kernel panic - not syncing: {reason^Fatal exception} in interrupt",

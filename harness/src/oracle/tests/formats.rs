@@ -20,6 +20,27 @@ fn printed(lines: &str) -> String {
 
 /// Head, title, signature; the trace above follows the head.
 const TRACED: &[(&str, &str, &str)] = &[
+    (
+        "cc1: Corrupted page table at address 7f0000000000\nPGD 12345067 P4D 12346067 PUD 12347067 PMD 80000000123480e7\n\
+         Bad pagetable: 000d [#1] PREEMPT SMP NOPTI\nRIP: 0010:rmap_walk_anon+0x1/0x2",
+        "BUG: corrupted page table in rmap_walk_anon",
+        "bad-page-table|reserved bit|rmap_walk_anon",
+    ),
+    (
+        "BUG: assuming non migratable context at mm/swap.c:1",
+        "BUG: assuming non migratable context in shmem_undo_range",
+        "atomic-sleep|non migratable|shmem_undo_range",
+    ),
+    (
+        "Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled",
+        "kernel panic: Out of memory: compulsory panic_on_oom is enabled",
+        "oom-deadlock|panic_on_oom",
+    ),
+    (
+        "slab error in cache_free_debugcheck(): cache `anon_vma': double free detected within cache",
+        "BUG: slab anon_vma: double free detected within cache in shmem_undo_range",
+        "slub|anon_vma|double free detected within cache",
+    ),
     ("BUG: Bad page map in process cc1  pmd:80000000123450e7", "BUG: Bad page map in shmem_undo_range", "bad-page-map|shmem_undo_range"),
     (
         "BUG: Bad page state in process cc1  pfn:12345\npage: refcount:0 mapcount:0 mapping:0000000000000000 index:0x1 pfn:0x12345\n\
@@ -196,6 +217,12 @@ const TRACED: &[(&str, &str, &str)] = &[
 
 /// Reports of one line.
 const LINES: &[(&str, &str, &str)] = &[
+    ("zram: Decompression failed! err=-22, page=77", "compressed page cannot be decompressed", "swap-io|decompression"),
+    (
+        "Page cache invalidation failure on direct I/O.  Possible data corruption due to collision with buffered I/O!",
+        "page cache invalidation failure on direct I/O",
+        "other-bug|stale page cache",
+    ),
     (
         "BUG: Bad rss-counter state mm:00000000c0ffee01 type:MM_SWAPENTS val:2 Comm:cc1 Pid:901",
         "BUG: Bad rss-counter state MM_SWAPENTS",
