@@ -97,6 +97,8 @@ pub(super) struct Format {
     pub signature: &'static str,
     /// Patterns of later lines; they fill fields that are still empty.
     pub body: &'static [&'static str],
+    /// The line after the head is the reason, whatever it says.
+    pub reason_follows: bool,
     /// Heads of these classes, met before this report's trace, belong to it: the same event in other words.
     pub absorbs: &'static [Class],
     /// Prefixes of functions (whole names with `$`) that report this and are not guilty.
@@ -130,6 +132,7 @@ impl Format {
         alts: &[],
         signature: "{guilty}",
         body: &[],
+        reason_follows: false,
         absorbs: &[],
         reporters: &[],
         orphan: false,

@@ -12,6 +12,17 @@ const ACCESS: &[&str] = &["bad-access in {guilty}", "bad-access in {outer}"];
 /// Rows.
 pub(super) const FORMATS: &[Format] = &[
     Format {
+        // rust/kernel's panic handler prints why, then BUG()s.
+        head: &["rust_kernel: panicked at {location:w}"],
+        reason_follows: true,
+        class: Class::KernelBug,
+        title: "{reason} in {guilty}",
+        alts: &["kernel BUG in {guilty}"],
+        signature: "{reason}|{guilty}",
+        absorbs: &[Class::KernelBug, Class::InvalidOpcode, Class::Oops],
+        ..ROW
+    },
+    Format {
         head: &[
             "kernel BUG at {location:w}!",
             "Kernel BUG at {function:s}+",

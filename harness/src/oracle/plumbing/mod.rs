@@ -141,6 +141,19 @@ fn solid(frames: &[Frame]) -> impl Iterator<Item = &str> {
     frames.iter().filter(|f| !f.unreliable).map(|f| f.function.as_str())
 }
 
+/// The way of a Rust panic, in mangled names: `core::panicking`, the panic handler.
+fn is_rust_panic(name: &str) -> bool {
+    name.starts_with("_R") && (name.contains("9panicking") || name.ends_with("rust_begin_unwind"))
+}
+
+/// A function's name as its author wrote it, where it is Rust's.
+pub(super) fn readable(name: String) -> String {
+    if name.starts_with("_R") {
+        return format!("{:#}", rustc_demangle::demangle(&name));
+    }
+    name
+}
+
 /// What one report holds for plumbing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plumbing {
@@ -154,7 +167,10 @@ impl Plumbing {
     /// Whether a function is plumbing.
     pub fn covers(self, function: &str) -> bool {
         let name = base_name(function);
-        PLUMBING_NAMES.cover(name) || listed(name, self.reporters) || (self.waiting && WAITING_NAMES.cover(name))
+        is_rust_panic(name)
+            || PLUMBING_NAMES.cover(name)
+            || listed(name, self.reporters)
+            || (self.waiting && WAITING_NAMES.cover(name))
     }
 
     /// The first function that is not plumbing; entries marked `?` only where there is none else.

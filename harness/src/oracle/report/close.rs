@@ -6,19 +6,19 @@ use crate::oracle::formats::{Alias, End, Guilt};
 use crate::oracle::line::Caller;
 use crate::oracle::naming::{cut, normalize, normalize_all, Names};
 use crate::oracle::pattern::{render, render_optional, Field};
-use crate::oracle::plumbing::{base_name, dispatched, specific, waited_for, Plumbing};
+use crate::oracle::plumbing::{base_name, dispatched, readable, specific, waited_for, Plumbing};
 
 impl Report {
     /// The finding that the report amounts to.
     pub fn close(mut self, over: Over) -> Box<Finding> {
         let format = self.row.format;
-        let guilty = self.guilty();
+        let guilty = self.guilty().map(readable);
         let names = Names {
             guilty: guilty.clone(),
-            owner: self.plumbing().first_guilty(&self.owner),
+            owner: self.plumbing().first_guilty(&self.owner).map(readable),
             keeper: specific(std::iter::empty(), &self.owner, self.row.format.skip, &[]),
-            outer: self.outer(),
-            alias: self.alias(),
+            outer: self.outer().map(readable),
+            alias: self.alias().map(readable),
             fields: std::array::from_fn(|i| self.fields[i].as_deref().map(normalize)),
         };
         let lookup = |name: &str| names.get(name);

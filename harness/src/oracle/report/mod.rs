@@ -210,6 +210,10 @@ impl Report {
         if !line.terminated {
             self.damage.get_or_insert("the log ends inside a line of it");
         }
+        if self.row.format.reason_follows && self.lines == 2 {
+            self.keep(vec![(Field::Reason, line.text.trim())]);
+            self.claim(line);
+        }
         if self.frames.iter().all(|f| f.ip) || self.fields[Field::Reason as usize].is_none() {
             let row = self.row;
             if let Some(captures) = row.body.iter().find_map(|p| p.captures(&line.text)) {

@@ -21,6 +21,13 @@ fn printed(lines: &str) -> String {
 /// Head, title, signature; the trace above follows the head.
 const TRACED: &[(&str, &str, &str)] = &[
     (
+        "rust_kernel: panicked at mm/zpool.rs:12:34:\nindex out of bounds: the len is 64 but the index is 64\nkernel BUG at rust/helpers/bug.c:7!\n\
+         Oops: invalid opcode: 0000 [#1] SMP\nRIP: 0010:_RNvCs2Ab_7___rustc17rust_begin_unwind+0x1/0x2\nCall Trace:\n \
+         _RNvNtCs3Cd_4core9panicking9panic_fmt+0x1/0x2\n _RNvMNtCs4Ef_4pool4pageNtB2_4Page5clear+0x1/0x2",
+        "index out of bounds: the len is NUM but the index is NUM in <pool::page::Page>::clear",
+        "kernel-bug|index out of bounds: the len is NUM but the index is NUM|<pool::page::Page>::clear",
+    ),
+    (
         "cc1: Corrupted page table at address 7f0000000000\nPGD 12345067 P4D 12346067 PUD 12347067 PMD 80000000123480e7\n\
          Bad pagetable: 000d [#1] PREEMPT SMP NOPTI\nRIP: 0010:rmap_walk_anon+0x1/0x2",
         "BUG: corrupted page table in rmap_walk_anon",
