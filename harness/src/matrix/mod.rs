@@ -349,6 +349,15 @@ seconds: 5
         assert_eq!(settings, [("thp", vec!["always".to_owned(), "never".to_owned()]), ("cpus", vec!["2".to_owned()])]);
     }
 
+    #[test]
+    fn a_matrix_says_what_it_expects() {
+        let matrix = parse(&format!("{GOOD}expect: [oom, hung-task]\nallow: known.yaml\n")).unwrap();
+        let kinds: Vec<_> = matrix.expect.iter().map(|e| e.0.to_string()).collect();
+        assert_eq!((kinds, matrix.allow), (vec!["oom".into(), "hung-task".into()], Some("known.yaml".into())));
+        let error = parse(&format!("{GOOD}expect: [ooom]\n")).unwrap_err();
+        assert!(error.starts_with("m.yaml:8:10: expect[0]: 'ooom' is no kind of finding"), "{error}");
+    }
+
     /// Each error says where, what was found, and what was expected.
     #[test]
     fn errors_say_where_what_and_what_was_expected() {

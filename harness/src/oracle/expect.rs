@@ -97,6 +97,12 @@ pub struct Rule {
     pub until: Option<Date>,
 }
 
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.pattern.as_str())
+    }
+}
+
 impl Rule {
     fn holds_on(&self, today: Date) -> bool {
         self.until.is_none_or(|until| today <= until)
@@ -146,7 +152,8 @@ mod tests {
         let (then, later) = (Date::constant(2026, 2, 28), Date::constant(2026, 3, 1));
         assert_eq!(expectations.reason(&rss, then).as_deref(), Some("known"));
         assert_eq!(expectations.reason(&rss, later), None);
-        assert_eq!(expectations.expired(later).count(), 1);
+        let expired: Vec<String> = expectations.expired(later).map(ToString::to_string).collect();
+        assert_eq!(expired, ["rss-counter.*ANON"]);
         let oom = finding("[    1.000000] Kernel panic - not syncing: System is deadlocked on memory\n");
         assert_eq!(expectations.reason(&oom, then).as_deref(), Some("expect: oom"));
     }

@@ -66,6 +66,9 @@ impl Runner<'_> {
     /// # Errors
     /// The request is wrong, the host fails, or a signal came. What was done until then is recorded.
     pub fn run(&self) -> Result<Results> {
+        for rule in self.plan.expectations.expired(jiff::Zoned::now().date()) {
+            self.progress.note(&format!("the allow-list's '{rule}' has expired: what it matches is a failure again"));
+        }
         let kernels = self.build()?;
         let trials = self.trials(&kernels)?;
         let bisections = if self.bisect { bisecting::run(self, &trials, &kernels)? } else { Vec::new() };
