@@ -8,7 +8,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e bed drgn proof figure-symbols corpus fuzz-oracle bench-oracle
+.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figure-symbols corpus fuzz-oracle \
+	bench-oracle
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
@@ -17,6 +18,8 @@ help:
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
+	@echo 'make fuzz    feed ten million mutated inputs to the VMM: ten minutes'
+	@echo 'make figures-vmm    the figures of docs/vmm.md: ten minutes'
 	@echo 'make figure-symbols VMLINUX=FILE    the time that docs/symbols.md tells'
 	@echo 'make setup   install the system packages (Debian)'
 	@echo 'make build   build the binaries into $(BIN)'
@@ -82,3 +85,16 @@ bench-oracle:
 
 figure-symbols: setup
 	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example symbolize -- $(VMLINUX)
+
+# Ten million executions over all that a guest can reach of the VMM: some ten minutes.
+fuzz: setup
+	$(CARGO) run --release --locked --quiet -p mmtorture-vmm --example fuzz -- --executions 1700000
+
+# The figures of docs/vmm.md: on this host's KVM with tiny guests, and beside QEMU in the testbed.
+figures-vmm: build bed
+	$(CARGO) build --release --locked --quiet -p mmtorture-vmm --examples
+	$(BIN)/examples/figures $(BIN)/mmtorture-vmm 2>/dev/null
+	boot=$$($(BIN)/mmtorture build matrices/demo.yaml --variant base | awk '$$1 == "base" { print $$2 }') && \
+	disk=$$($(BIN)/mmtorture build matrices/dump.yaml | awk '$$1 == "base" { print $$2 }') && \
+	$(BIN)/testbed run --memory 3072 --seconds 1800 -- $(BIN)/examples/compare --init $(BIN)/guest-init \
+		--vmm $(BIN)/mmtorture-vmm --boot $$boot/bzImage --boot $$boot/vmlinux --disk $$disk/bzImage

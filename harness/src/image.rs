@@ -24,8 +24,15 @@ impl Programs {
     /// # Errors
     /// One of them is missing.
     pub fn find() -> Result<Self> {
-        let me = std::env::current_exe().context("cannot tell where this program is")?;
-        let here = me.parent().unwrap_or(Path::new("/"));
+        Self::beside(&std::env::current_exe().context("cannot tell where this program is")?)
+    }
+
+    /// Looks for them beside a program of ours.
+    ///
+    /// # Errors
+    /// One of them is missing.
+    pub fn beside(program: &Path) -> Result<Self> {
+        let here = program.parent().unwrap_or(Path::new("/"));
         let find = |name: &str| {
             let path = here.join(name);
             if path.is_file() {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{alone, test_series, Bench};
+use common::{alone, assert_swapon_panicked, drgn, test_series, Bench, FULL_KERNEL};
 use serde_json::Value;
 use std::io::Read;
 use std::path::PathBuf;
@@ -92,17 +92,19 @@ fn a_silent_guest_says_where_it_stands() {
 fn a_guest_with_acpi_powers_off_and_tells_its_machine_of_a_panic() {
     let _alone = alone();
     let bench = Bench::new();
-    let kernel = "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug, acpi, virtio, dump]}";
-    let lines = format!("{kernel}\nseries: ['{}']\nvariants: [base, all]", test_series("panic-early"));
+    let lines = format!("{FULL_KERNEL}\nseries: ['{}']\nvariants: [base, all]", test_series("panic-late"));
     let trials = run(&bench, &lines, &["--core"], 1);
     for (folder, trial) in &trials {
         if trial["variant"] == "base" {
             assert_eq!((&trial["outcome"], &trial["ending"]["kind"]), (&"pass".into(), &"power-off".into()), "{trial}");
             continue;
         }
-        assert_eq!((&trial["outcome"], &trial["panicked"]), (&"boot-failure".into(), &true.into()), "{trial}");
-        assert!(trial["why"].as_str().unwrap().contains("test of a panic before init"), "{trial}");
+        assert_eq!((&trial["outcome"], &trial["panicked"]), (&"fail".into(), &true.into()), "{trial}");
+        assert!(trial["why"].as_str().unwrap().contains("test of a panic of swapon"), "{trial}");
         // What a debugger needs to find its way in the dump.
         assert!(contains(&core(folder)[..64 << 10], b"VMCOREINFO\0"), "no such note in {}", folder.display());
+        if let Some(seen) = drgn(folder, trial) {
+            assert_swapon_panicked(&seen);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What a guest or a stranger can feed to this program, as functions of bytes: `examples/fuzz.rs` runs them.
 
+use crate::devices::fuzz as devices;
 use crate::devices::virtio::fuzz as virtio;
+use crate::{boot::fuzz as boot, control, dump};
 
 /// One way in.
 pub struct Target {
@@ -17,6 +19,10 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "virtio-block", run: virtio::block, seeds: virtio::block_seeds },
     Target { name: "virtio-mmio", run: virtio::mmio, seeds: virtio::mmio_seeds },
+    Target { name: "ports", run: devices::ports, seeds: devices::seeds },
+    Target { name: "kernel", run: boot::load, seeds: boot::seeds },
+    Target { name: "control", run: control::fuzz, seeds: control::fuzz_seeds },
+    Target { name: "vmcoreinfo", run: dump::fuzz, seeds: dump::fuzz_seeds },
 ];
 
 /// Bytes of an input, taken one after the other. After its end come zeros.

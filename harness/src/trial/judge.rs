@@ -2,7 +2,7 @@
 
 use super::watch::{Seen, Stop};
 use crate::machine::ending::Ending;
-use crate::oracle::{unprinted, violation, Class, Finding};
+use crate::oracle::{unprinted, violation, Class};
 use crate::outcome::Outcome;
 
 /// An outcome and a sentence that says why.
@@ -21,7 +21,7 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str, cpus: u32) -> Verdi
     heard(seen, ending);
     if matches!(ending, Ending::Failed { .. } | Ending::InternalError { .. }) {
         // Findings that came first stand: a broken guest may well take its machine down.
-        if fatal(seen).is_none() {
+        if seen.fatal().is_none() {
             if matches!(ending, Ending::InternalError { .. }) {
                 seen.findings.push(violation("kvm-internal-error", &ending.to_string(), true));
             }
@@ -34,7 +34,7 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str, cpus: u32) -> Verdi
             return verdict(Outcome::InfraError, why);
         }
     }
-    if let Some(finding) = fatal(seen) {
+    if let Some(finding) = seen.fatal() {
         // Before the first event a bare panic (no init, no root) or triple fault is a guest that does not boot; a report of another
         // kind is what the kernel under test did, early.
         if seen.hello.is_none() && matches!(finding.class, Class::Panic | Class::TripleFault) {
@@ -103,22 +103,15 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str, cpus: u32) -> Verdi
 
 /// Adds what only the machine heard of.
 fn heard(seen: &mut Seen, ending: &Ending) {
-    if seen.panicked && fatal(seen).is_none() {
+    if seen.panicked && seen.fatal().is_none() {
         let detail = "the kernel told the machine that it panics, and the console does not say why";
         seen.findings.push(unprinted(Class::Panic, "no report", "kernel panic without a report", detail, true));
     }
     if let Ending::TripleFault { .. } = ending {
         // After a report it is what became of that.
-        let primary = fatal(seen).is_none();
+        let primary = seen.fatal().is_none();
         seen.findings.push(unprinted(Class::TripleFault, "no report", "triple fault", &ending.to_string(), primary));
     }
-}
-
-/// The finding that ends a trial: the first of those, primary ones before their consequences.
-fn fatal(seen: &Seen) -> Option<&Finding> {
-    let mut fatal = seen.findings.iter().filter(|f| f.stops_trial());
-    let first = fatal.next()?;
-    Some(if first.primary { first } else { fatal.find(|f| f.primary).unwrap_or(first) })
 }
 
 /// How far the declared counters moved.
@@ -138,6 +131,7 @@ fn moved(seen: &Seen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::Finding;
     use crate::trial::watch::{Done, Hello, ReadBack};
     use mmtorture_protocol::{Claim, Phase};
     use std::collections::BTreeMap;

@@ -11,14 +11,14 @@ use crate::files;
 use crate::image;
 use crate::interrupt::Interrupt;
 use crate::machine::ending::Ending;
-use crate::machine::{Machine, Running, Spec};
+use crate::machine::{Disk, Machine, Running, Spec};
 use crate::oracle::expect::Expectations;
 use crate::outcome::Outcome;
 use crate::plan::Cell;
 use anyhow::Context;
 use dump::{Core, Cores};
 use follow::{follow, Dumped};
-use mmtorture_protocol::{Phase, Request, VERSION};
+use mmtorture_protocol::{Phase, Request, Swap, VERSION};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
@@ -150,6 +150,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         .tempfile_in(job.dir)
         .with_context(|| format!("cannot write to {}", job.dir.display()))?;
     image::write_initramfs(initramfs.path(), job.base_image, &request)?;
+    let swap = swap_disk(job)?;
     let spec = Spec {
         kernel: job.kernel.image(),
         vmlinux: Some(job.kernel.vmlinux()),
@@ -158,7 +159,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         cpus: job.cell.shape.cpus,
         memory_mib: job.cell.shape.memory_mib,
         nodes: 1,
-        disks: Vec::new(),
+        disks: swap.iter().map(|file| Disk { path: file.path().to_owned(), read_only: false }).collect(),
         dump: job.cores.is_some(),
     };
     let limits = Limits::new(job.cell.seconds, job.machine.slowness(), job.boot_seconds);
@@ -198,6 +199,15 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     Ok(trial)
 }
 
+/// The disk that the guest swaps to, if it does: sparse, and gone with the trial.
+fn swap_disk(job: &Job<'_>) -> Result<Option<tempfile::NamedTempFile>> {
+    let Swap::Disk { mib } = job.cell.shape.swap else { return Ok(None) };
+    let context = || format!("cannot make a swap disk of {mib} MiB in {}", job.dir.display());
+    let file = tempfile::Builder::new().prefix("swap-").suffix(".img").tempfile_in(job.dir).with_context(context)?;
+    file.as_file().set_len(mib << 20).with_context(context)?;
+    Ok(Some(file))
+}
+
 /// Compresses a dump. That there is none is no reason to lose the trial.
 fn keep_core(dumped: Dumped, cores: &Cores, job: &Job<'_>) -> Core {
     let core = Core::from(dumped.raw.and_then(|raw| dump::keep(&raw, job.dir, job.interrupt)));
@@ -209,7 +219,7 @@ fn keep_core(dumped: Dumped, cores: &Cores, job: &Job<'_>) -> Core {
 
 /// A finding that took the machine with it has left nothing to dump.
 fn no_core(seen: &Seen, ending: &Ending, cores: &Cores) -> Option<Core> {
-    let finding = seen.findings.iter().find(|f| f.primary && f.severity.stops_trial())?;
+    let finding = seen.fatal()?;
     let why = || format!("the machine ended ({ending}) before its memory could be dumped");
     (!cores.has(&finding.signature)).then(|| Core::Failed { why: why() })
 }

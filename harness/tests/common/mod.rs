@@ -17,6 +17,10 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the harness is a folder of the repository").to_owned()
 }
 
+/// The kernel of `matrices/dump.yaml`, which has all that a machine can have; as a line of a matrix.
+pub const FULL_KERNEL: &str =
+    "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug, acpi, virtio, dump, dwarf]}";
+
 /// A folder with a matrix in it, and room for its results.
 pub struct Bench {
     dir: tempfile::TempDir,
@@ -24,7 +28,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// In a folder of its own below that one.
+    pub fn within(folder: &Path) -> Self {
+        let dir = tempfile::tempdir_in(folder).unwrap();
         std::fs::create_dir(dir.path().join("kconfig")).unwrap();
         for entry in std::fs::read_dir(repository().join("matrices/kconfig")).unwrap() {
             let path = entry.unwrap().path();
@@ -98,4 +107,32 @@ impl Said {
 /// A series made for tests.
 pub fn test_series(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name).display().to_string()
+}
+
+/// What drgn sees in a trial's core: see `vmm/tests/core.py`. `None`, and a word, where there is no drgn.
+pub fn drgn(folder: &Path, trial: &serde_json::Value) -> Option<serde_json::Value> {
+    let cache = mmtorture_harness::cache::Cache::open().unwrap();
+    let python = cache.root().join("drgn/bin/python");
+    if !python.exists() {
+        println!("skipped: drgn is missing, `make drgn` installs it");
+        return None;
+    }
+    let core = folder.join("core.elf");
+    let packed = std::fs::File::open(folder.join("core.elf.zst")).unwrap();
+    let mut unpacked = std::fs::File::create(&core).unwrap();
+    std::io::copy(&mut ruzstd::decoding::StreamingDecoder::new(packed).unwrap(), &mut unpacked).unwrap();
+    let vmlinux = cache.root().join("kernels").join(trial["kernel"].as_str().unwrap()).join("vmlinux");
+    let script = repository().join("vmm/tests/core.py");
+    let said = Said::of(Command::new(python).arg(script).args([&core, &vmlinux]).output().unwrap());
+    Some(said.expect(0, &[]).json())
+}
+
+/// Asserts that drgn walked the stacks of a guest that panicked over `swapon`, and listed its tasks.
+#[track_caller]
+pub fn assert_swapon_panicked(seen: &serde_json::Value) {
+    let crashed = seen["crashed"]["stack"].to_string();
+    assert!(crashed.contains("panic") && crashed.contains("swapon"), "{seen:#}");
+    let sleeper = seen["sleeper"]["stack"].to_string();
+    assert!(sleeper.contains("schedule"), "{seen:#}");
+    assert!(seen["tasks"].as_array().unwrap().iter().any(|task| task["comm"] == "kthreadd"), "{seen:#}");
 }

@@ -97,15 +97,11 @@ fn working_end(header: &setup_header) -> Option<u64> {
     aligned.max(header.pref_address).max(HIGH_RAM).checked_add(u64::from(header.init_size))
 }
 
-#[cfg(test)]
-pub(super) mod tests {
-    use super::super::kernel::load;
-    use super::super::kernel::tests::{memory, refusal};
+/// A tiny bzImage, for tests and for fuzzing to start from.
+pub(super) mod sample {
     use super::*;
-    use std::io::Cursor;
-    use vm_memory::{Bytes, GuestAddress};
 
-    const SETUP: usize = 2 * 512;
+    pub const SETUP: usize = 2 * 512;
 
     /// A tiny bzImage of one setup sector: 1 KiB to load, 64 KiB to work in from 2 MiB on.
     pub fn kernel() -> Vec<u8> {
@@ -130,6 +126,16 @@ pub(super) mod tests {
         bytes.extend([0x90; 1024]);
         bytes
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::load;
+    use super::super::kernel::tests::{memory, refusal};
+    use super::sample::{kernel, SETUP};
+    use super::*;
+    use std::io::Cursor;
+    use vm_memory::{Bytes, GuestAddress};
 
     fn patched(at: usize, value: &[u8]) -> Vec<u8> {
         let mut bytes = kernel();

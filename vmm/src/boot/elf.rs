@@ -181,18 +181,15 @@ fn find_pvh_note(mut notes: &[u8]) -> Option<u32> {
     None
 }
 
-#[cfg(test)]
-pub(super) mod tests {
-    use super::super::kernel::load;
-    use super::super::kernel::tests::{memory, refusal};
+/// A tiny vmlinux, for tests and for fuzzing to start from.
+pub(super) mod sample {
     use super::*;
-    use std::io::Cursor;
-    use vm_memory::{Bytes, GuestAddress};
 
     /// ELF header, three program headers, one note.
+    #[cfg(test)]
     pub const HEADERS: usize = HEADER_SIZE + 3 * SEGMENT_SIZE + 24;
-    const CODE: u64 = 0x10_0000;
-    const BSS: u64 = 0x20_0000;
+    pub const CODE: u64 = 0x10_0000;
+    pub const BSS: u64 = 0x20_0000;
 
     fn segment(kind: u32, offset: usize, address: u64, file_size: u64, memory_size: u64) -> Vec<u8> {
         let mut bytes = [kind.to_le_bytes(), 7_u32.to_le_bytes()].concat();
@@ -226,6 +223,16 @@ pub(super) mod tests {
         assert_eq!(bytes.len(), note + 64);
         bytes
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::load;
+    use super::super::kernel::tests::{memory, refusal};
+    use super::sample::{kernel, BSS, CODE};
+    use super::*;
+    use std::io::Cursor;
+    use vm_memory::{Bytes, GuestAddress};
 
     fn patched(at: usize, value: &[u8]) -> Vec<u8> {
         let mut bytes = kernel();

@@ -198,8 +198,8 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn no_elf_file_harms(mutations in prop::collection::vec(mutation(), 0..6), cut in any::<prop::sample::Index>()) {
-            let bytes = elf::tests::kernel();
-            let header = elf::tests::HEADERS;
+            let bytes = elf::sample::kernel();
+            let header = elf::sample::HEADERS;
             let mut bytes = mutated(bytes, header, &mutations);
             torture(&bytes)?;
             bytes.truncate(cut.index(bytes.len()));
@@ -208,7 +208,7 @@ pub(super) mod tests {
 
         #[test]
         fn no_bzimage_harms(mutations in prop::collection::vec(mutation(), 0..6), cut in any::<prop::sample::Index>()) {
-            let mut bytes = mutated(bzimage::tests::kernel(), bzimage::HEADER_END, &mutations);
+            let mut bytes = mutated(bzimage::sample::kernel(), bzimage::HEADER_END, &mutations);
             torture(&bytes)?;
             bytes.truncate(cut.index(bytes.len()));
             torture(&bytes)?;

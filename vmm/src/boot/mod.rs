@@ -14,6 +14,7 @@
 mod acpi;
 mod bzimage;
 mod elf;
+pub(crate) mod fuzz;
 pub mod kernel;
 mod memory_map;
 mod mptable;
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn a_guest_gets_all_that_it_needs() {
         let (memory, config) = (memory(32), config(&["--memory", "32", "--cpus", "2", "--cmdline", "quiet"]));
-        let files = Files { kernel: file(&elf::tests::kernel()), initramfs: Some(file(&[7; 5000])) };
+        let files = Files { kernel: file(&elf::sample::kernel()), initramfs: Some(file(&[7; 5000])) };
         let given = load(&config, &memory, files, &SLOTS).unwrap();
         assert_eq!(given.entry, Entry::Pvh(0x10_0010));
         assert_eq!(given.initramfs, Some(0x1ff_e000..0x1ff_e000 + 5000));
@@ -249,7 +250,7 @@ mod tests {
     #[test]
     fn a_bzimage_finds_its_header_in_the_zero_page() {
         let memory = memory(32);
-        let files = Files { kernel: file(&bzimage::tests::kernel()), initramfs: None };
+        let files = Files { kernel: file(&bzimage::sample::kernel()), initramfs: None };
         load(&config(&["--memory", "32"]), &memory, files, &[]).unwrap();
         assert_eq!(memory.read_obj::<u32>(GuestAddress(ZERO_PAGE + 0x202)).unwrap(), u32::from_le_bytes(*b"HdrS"));
         assert_eq!(memory.read_obj::<u32>(GuestAddress(ZERO_PAGE + 0x260)).unwrap(), 0x1_0000);
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn an_initramfs_that_does_not_fit_is_refused() {
         let memory = memory(4);
-        let kernel = kernel::load(&memory, &mut Cursor::new(elf::tests::kernel()), Default::default()).unwrap();
+        let kernel = kernel::load(&memory, &mut Cursor::new(elf::sample::kernel()), Default::default()).unwrap();
         let load = |size: usize| load_initramfs(&memory, &kernel, &mut Cursor::new(vec![1; size]));
         let room = (4 << 20) - 0x20_3000;
         assert_eq!(load(room).unwrap(), 0x20_3000..4 << 20);
@@ -272,7 +273,7 @@ mod tests {
     #[test]
     fn a_kernel_takes_its_initramfs_from_where_it_says() {
         let memory = memory(16);
-        let mut kernel = kernel::load(&memory, &mut Cursor::new(elf::tests::kernel()), Default::default()).unwrap();
+        let mut kernel = kernel::load(&memory, &mut Cursor::new(elf::sample::kernel()), Default::default()).unwrap();
         kernel.initramfs_limit = 0x50_0000;
         assert_eq!(load_initramfs(&memory, &kernel, &mut Cursor::new(b"x")).unwrap(), 0x4f_f000..0x4f_f001);
     }

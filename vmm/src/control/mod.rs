@@ -23,7 +23,7 @@ mod session;
 pub use client::{Client, ClientError};
 pub use protocol::{Command, Dumped, Reply, State, Status};
 pub use server::{Server, DESCRIPTORS, MAX_CONNECTIONS};
-pub use session::{fuzz, Session, MAX_LINE};
+pub use session::{fuzz, fuzz_seeds, Session, MAX_LINE};
 
 use std::fs::File;
 

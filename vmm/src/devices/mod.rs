@@ -2,6 +2,7 @@
 //! are KVM's.
 
 pub mod cmos;
+pub(crate) mod fuzz;
 pub mod i8042;
 pub mod irq;
 pub mod pm;

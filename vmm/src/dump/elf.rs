@@ -96,8 +96,8 @@ fn prstatus(id: u32, cpu: &CpuState) -> Vec<u8> {
 }
 
 /// The version of QEMU's note, and its size in bytes.
-const QEMU_VERSION: u32 = 1;
-const QEMU_SIZE: u32 = 440;
+pub(super) const QEMU_VERSION: u32 = 1;
+pub(super) const QEMU_SIZE: u32 = 440;
 
 /// QEMU's note: `QEMUCPUState`, which crash reads, and which says CR3 and where the per-CPU area is.
 fn qemu_state(cpu: &CpuState) -> Vec<u8> {
@@ -130,124 +130,6 @@ fn attributes(segment: &kvm_segment) -> u32 {
         .fold(0, |all, &(field, bit)| all | u32::from(field) << bit)
 }
 
-/// Where a core's program headers are, and how many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Table {
-    pub offset: u64,
-    pub count: u16,
-}
-
-/// A program header: of its fields, those that say which memory is where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProgramHeader {
-    pub kind: u32,
-    pub offset: u64,
-    pub address: u64,
-    pub size: u64,
-}
-
-/// Reads an ELF header; `None` unless it is a core's like those that are written here.
-pub fn program_headers(header: &[u8]) -> Option<Table> {
-    let is_core = header.starts_with(&IDENT[..7]) && get16(header, 16)? == ET_CORE && get16(header, 18)? == EM_X86_64;
-    let table = Table { offset: get64(header, 32)?, count: get16(header, 56)? };
-    (is_core && get16(header, 54)? == PHDR_SIZE).then_some(table)
-}
-
-/// Reads a program header.
-pub fn program_header(header: &[u8]) -> Option<ProgramHeader> {
-    let [offset, address, size] = [8, 24, 32].map(|at| get64(header, at));
-    Some(ProgramHeader { kind: get32(header, 0)?, offset: offset?, address: address?, size: size? })
-}
-
-/// Reads notes: their names, without the NUL, and contents. Ends at the first that does not fit.
-pub fn read_notes(mut notes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    std::iter::from_fn(move || {
-        let (name_size, size) = (get32(notes, 0)? as usize, get32(notes, 4)? as usize);
-        let name_end = 12_usize.checked_add(name_size)?;
-        let start = name_end.checked_next_multiple_of(4)?;
-        let end = start.checked_add(size)?;
-        let name = notes.get(12..name_end)?;
-        let contents = notes.get(start..end)?;
-        notes = notes.get(end.checked_next_multiple_of(4)?..).unwrap_or_default();
-        Some((name.strip_suffix(b"\0").unwrap_or(name), contents))
-    })
-}
-
-/// Reads QEMU's note; what it does not have is 0.
-pub fn qemu_cpu(note: &[u8]) -> Option<CpuState> {
-    if get32(note, 0)? != QEMU_VERSION || get32(note, 4)? != QEMU_SIZE {
-        return None;
-    }
-    let mut cpu = CpuState::default();
-    let CpuState { regs: r, sregs: s, kernel_gs_base } = &mut cpu;
-    let registers = [
-        &mut r.rax,
-        &mut r.rbx,
-        &mut r.rcx,
-        &mut r.rdx,
-        &mut r.rsi,
-        &mut r.rdi,
-        &mut r.rsp,
-        &mut r.rbp,
-        &mut r.r8,
-        &mut r.r9,
-        &mut r.r10,
-        &mut r.r11,
-        &mut r.r12,
-        &mut r.r13,
-        &mut r.r14,
-        &mut r.r15,
-        &mut r.rip,
-        &mut r.rflags,
-    ];
-    for (at, register) in (8..).step_by(8).zip(registers) {
-        *register = get64(note, at)?;
-    }
-    let segments = [&mut s.cs, &mut s.ds, &mut s.es, &mut s.fs, &mut s.gs, &mut s.ss, &mut s.ldt, &mut s.tr];
-    for (at, segment) in (152..).step_by(24).zip(segments) {
-        let attributes = get32(note, at + 8)?;
-        let bits = |bit: u32, width: u32| (attributes >> bit & ((1 << width) - 1)) as u8;
-        *segment = kvm_segment {
-            selector: get32(note, at)? as u16,
-            limit: get32(note, at + 4)?,
-            base: get64(note, at + 16)?,
-            type_: bits(8, 4),
-            s: bits(12, 1),
-            dpl: bits(13, 2),
-            present: bits(15, 1),
-            avl: bits(20, 1),
-            l: bits(21, 1),
-            db: bits(22, 1),
-            g: bits(23, 1),
-            ..Default::default()
-        };
-    }
-    for (at, table) in [(344, &mut s.gdt), (368, &mut s.idt)] {
-        (table.limit, table.base) = (get32(note, at + 4)? as u16, get64(note, at + 16)?);
-    }
-    for (at, register) in [(392, &mut s.cr0), (408, &mut s.cr2), (416, &mut s.cr3), (424, &mut s.cr4)] {
-        *register = get64(note, at)?;
-    }
-    *kernel_gs_base = get64(note, 432)?;
-    Some(cpu)
-}
-
-fn get<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at + N)?.try_into().ok()
-}
-
-fn get16(bytes: &[u8], at: usize) -> Option<u16> {
-    get(bytes, at).map(u16::from_le_bytes)
-}
-
-fn get32(bytes: &[u8], at: usize) -> Option<u32> {
-    get(bytes, at).map(u32::from_le_bytes)
-}
-
-fn get64(bytes: &[u8], at: usize) -> Option<u64> {
-    get(bytes, at).map(u64::from_le_bytes)
-}
-
 fn put16(out: &mut Vec<u8>, values: &[u16]) {
     out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
 }
@@ -262,6 +144,7 @@ fn put64(out: &mut Vec<u8>, values: &[u64]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reading::{qemu_cpu, read_notes};
     use super::*;
 
     /// A state in which each field has a value of its own.

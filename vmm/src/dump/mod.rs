@@ -16,11 +16,12 @@
 
 mod elf;
 mod pagemap;
-pub mod qemu;
+#[cfg(test)]
+mod reading;
 mod vmcoreinfo;
 
 pub use pagemap::Pagemap;
-pub use vmcoreinfo::fuzz;
+pub use vmcoreinfo::{fuzz, fuzz_seeds};
 
 use elf::Segment;
 use kvm_bindings::{kvm_regs, kvm_sregs};

@@ -6,6 +6,7 @@
 //! of the dump, so this is a matter of picking well, within bounds.
 
 use super::{pagemap, Pagemap, PAGE};
+use crate::fuzz::Digest;
 use std::io;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
@@ -93,14 +94,24 @@ fn value<'a>(info: &'a [u8], key: &str) -> Option<&'a str> {
 }
 
 /// Looks for a note in `data` as guest memory. For the fuzz driver.
-pub fn fuzz(data: &[u8]) {
+pub fn fuzz(data: &[u8]) -> u64 {
+    let mut digest = Digest::default();
     let data = &data[..data.len().min(2 * PAGE)];
-    let Ok(memory) = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 2 * PAGE)]) else { return };
+    let Ok(memory) = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 2 * PAGE)]) else { return 0 };
     if memory.write_slice(data, GuestAddress(0)).is_ok() {
         if let Ok(Some(info)) = find(&memory, None) {
             assert!(info.len() <= MAX && is_text(&info));
+            digest.add(&[1, u8::from(maps_kernel(&memory, &info))]);
         }
     }
+    digest.0
+}
+
+/// A note as a kernel writes it.
+pub fn fuzz_seeds() -> Vec<Vec<u8>> {
+    let info = b"OSRELEASE=6.1.0\nSYMBOL(swapper_pg_dir)=ffffffff81000000\nNUMBER(phys_base)=-16777216\n";
+    let sizes = [NAME.len() as u32 + 1, info.len() as u32, 0].map(u32::to_le_bytes).concat();
+    vec![[&sizes, NAME, &[0; 2], &info[..]].concat()]
 }
 
 #[cfg(test)]

@@ -93,6 +93,17 @@ guest! {
 }
 
 guest! {
+    /// Writes an "r" to the console once it is ready, spins, and resets when an NMI (vector 2) comes.
+    nmi, tiny_nmi, tiny_nmi_end,
+    "lea rax, [rip + 3f]", "mov word ptr [0x5020], ax", "mov cx, cs", "mov word ptr [0x5022], cx",
+    "mov word ptr [0x5024], 0x8e00", "shr rax, 16", "mov word ptr [0x5026], ax", "shr rax, 16",
+    "mov dword ptr [0x5028], eax", "mov dword ptr [0x502c], 0", "lidt [rip + 4f]",
+    "mov dx, 0x3f8", "mov al, 'r'", "out dx, al", "2: pause", "jmp 2b",
+    "3: mov al, 0xfe", "out 0x64, al", "hlt",
+    "4: .word 0xfff", ".quad 0x5000",
+}
+
+guest! {
     /// Starts all other processors by INIT and SIPI (x2APIC, all but itself); each writes an "x" to the console. Waits
     /// for as many as CPUID's topology leaf counts, and resets.
     smp, tiny_smp, tiny_smp_end,

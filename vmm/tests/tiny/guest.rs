@@ -107,6 +107,15 @@ impl Running {
         }
     }
 
+    /// Waits until the console says so.
+    pub fn wait_for_console(&self, text: &str) {
+        let path = self.guest.path("console");
+        while std::fs::read_to_string(&path).unwrap() != text {
+            assert!(self.started.elapsed() < PATIENCE, "no {text}");
+            std::thread::yield_now();
+        }
+    }
+
     fn stderr(&mut self) -> String {
         let mut text = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();

@@ -1,6 +1,7 @@
 //! Tiny guests of a few instructions, run by the program as built, on this host's KVM. A software KVM serves: it emulates
 //! every instruction, but there are few.
 
+mod bed;
 mod code;
 mod guest;
 
@@ -77,6 +78,18 @@ fn a_guest_that_spins_is_paused_dumped_and_ended() {
     assert_eq!(state(&running), State::Running);
     running.ask(Command::Quit {});
     assert_eq!(running.end().ending, Ending::Quit);
+}
+
+#[test]
+fn an_nmi_reaches_the_guest() {
+    needs_kvm!();
+    for only in [None, Some(0)] {
+        let mut running = Guest::new(code::nmi()).control().start();
+        running.wait_for("running");
+        running.wait_for_console("r");
+        running.ask(Command::Nmi { vcpu: only });
+        assert_eq!(running.end().ending, RESET);
+    }
 }
 
 #[test]

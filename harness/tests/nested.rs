@@ -1,0 +1,160 @@
+//! `--machine vmm` on a KVM that runs kernels natively: in the testbed, whose host is QEMU's TCG with an emulated SVM
+//! (docs/testbed.md). Where there can be no bed, these tests say what is missing and are skipped.
+//!
+//! Kernels are built here, where the cache is; the bed sees it, and runs them.
+
+mod common;
+
+use common::{alone, assert_swapon_panicked, drgn, repository, test_series, Bench, FULL_KERNEL};
+use mmtorture_harness::cache::Cache;
+use mmtorture_harness::image::{write_initramfs, Programs};
+use mmtorture_protocol::{Request, Swap, VERSION};
+use mmtorture_testbed::{Job, Kernel, Options, Output, Testbed};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const MMTORTURE: &str = env!("CARGO_BIN_EXE_mmtorture");
+
+/// What the bed may write to.
+fn share() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+}
+
+fn bed() -> Option<&'static Testbed> {
+    Testbed::shared(&Options { memory_mib: 3072, shares: vec![share()], ..Options::default() })
+}
+
+fn run(bed: &Testbed, job: Job, seconds: u64) -> Output {
+    let output = bed.run(&job.limit(Duration::from_secs(seconds))).unwrap();
+    println!("{}{}", output.stdout(), output.stderr());
+    output
+}
+
+/// Builds a matrix's kernels here, runs it in the bed, and yields the trials with their folders.
+fn torture(bed: &Testbed, bench: &Bench, lines: &str, options: &[&str], status: i32) -> Vec<(PathBuf, Value)> {
+    let matrix = bench.matrix(lines).display().to_string();
+    bench.run(&["build", &matrix]).expect(0, &[]);
+    let args = [&[MMTORTURE, "run", &matrix, "--machine", "vmm", "--no-bisect"], options].concat();
+    let job = Job::new(args).env("MMTORTURE_RESULTS", &bench.path("results").display().to_string());
+    let output = run(bed, job, 600);
+    assert_eq!(output.status.code(), Some(status), "{}{}", output.stdout(), output.stderr());
+    trials(bench)
+}
+
+fn trials(bench: &Bench) -> Vec<(PathBuf, Value)> {
+    let run = bench.run(&["show", "latest", "--format", "json"]).expect(0, &[]).json();
+    let cells = bench.path("results").join(run["run"]["id"].as_str().unwrap()).join("cells");
+    let folder = |t: &Value| cells.join(t["cell"].as_str().unwrap()).join(format!("seed-{}", t["seed"]));
+    run["trials"].as_array().unwrap().iter().map(|trial| (folder(trial), trial.clone())).collect()
+}
+
+#[test]
+fn the_base_kernel_runs_clean_on_one_two_and_four_vcpus() {
+    let _alone = alone();
+    let Some(bed) = bed() else { return };
+    let bench = Bench::within(&share());
+    let dimensions = "dimensions: {thp: always, cpus: [1, 2, 4], memory: 320M, swap: 'zram:1G'}";
+    for (_, trial) in torture(bed, &bench, &format!("variants: [base]\nseconds: 10\n{dimensions}"), &[], 0) {
+        assert_eq!((&trial["outcome"], &trial["ending"]["kind"]), (&"pass".into(), &"reset".into()), "{trial}");
+    }
+}
+
+/// The odds are those of the demo: docs/figures.md.
+#[test]
+fn a_broken_series_fails_as_it_does_under_qemu() {
+    let _alone = alone();
+    let Some(bed) = bed() else { return };
+    let series = repository().join("series/delay-rmap").display().to_string();
+    let lines = format!("series: ['{series}']\nvariants: [all]\nseconds: 60");
+    let signature = |(folder, trial): &(PathBuf, Value)| {
+        assert_eq!(trial["outcome"], "fail", "{trial}");
+        for file in ["console.log", "events.jsonl", "request.json", "machine.json", "machine.log"] {
+            assert!(folder.join(file).exists(), "no {file} in {}", folder.display());
+        }
+        // The deaths of the workload's processes may be heard of before the report that explains them.
+        let findings = trial["findings"].as_array().unwrap();
+        let primary = findings.iter().find(|finding| finding["primary"] == true).unwrap();
+        primary["signature"].as_str().unwrap().to_owned()
+    };
+    let bench = Bench::within(&share());
+    let ours = signature(&torture(bed, &bench, &lines, &[], 1)[0]);
+    let bench = Bench::new();
+    let matrix = bench.matrix(&lines).display().to_string();
+    bench.run(&["run", &matrix, "--machine", "qemu", "--no-bisect"]).expect(1, &[]);
+    assert_eq!(ours, signature(&trials(&bench)[0]));
+}
+
+/// The workload checks what comes back from swap.
+#[test]
+fn a_swap_disk_gives_back_what_it_was_given() {
+    let _alone = alone();
+    let Some(bed) = bed() else { return };
+    let bench = Bench::within(&share());
+    let dimensions = "dimensions: {thp: always, cpus: 2, memory: 320M, swap: 'disk:1G'}";
+    let lines = format!("{FULL_KERNEL}\nvariants: [base]\nseconds: 15\n{dimensions}");
+    let trials = torture(bed, &bench, &lines, &[], 0);
+    let (_, trial) = &trials[0];
+    assert_eq!((&trial["outcome"], &trial["ending"]["kind"]), (&"pass".into(), &"power-off".into()), "{trial}");
+    assert!(trial["done"]["vmstat"]["pswpin"].as_i64().unwrap() > 0, "{trial}");
+}
+
+/// A panic that pvpanic hears of, dumped by our machine and read by drgn.
+#[test]
+fn drgn_reads_the_core_of_a_panic() {
+    let _alone = alone();
+    let Some(bed) = bed() else { return };
+    let bench = Bench::within(&share());
+    let lines = format!("{FULL_KERNEL}\nseries: ['{}']\nvariants: [all]", test_series("panic-late"));
+    let trials = torture(bed, &bench, &lines, &["--core"], 1);
+    let (folder, trial) = &trials[0];
+    assert_eq!((&trial["panicked"], &trial["core"]["kind"]), (&true.into(), &"kept".into()), "{trial}");
+    if let Some(seen) = drgn(folder, trial) {
+        assert_swapon_panicked(&seen);
+    }
+}
+
+#[test]
+fn debians_own_kernel_reaches_user_space_and_powers_off() {
+    let _alone = alone();
+    let Some(bed) = bed() else { return };
+    let kernel = Kernel::find().expect("the bed runs it").image();
+    let folder = tempfile::tempdir_in(share()).unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let request = Request {
+        version: VERSION,
+        trial: "debian".to_owned(),
+        seed: 1,
+        seconds: 1,
+        heartbeat_ms: 500,
+        knobs: vec![],
+        swap: Swap::None,
+        workload: "anon-churn".to_owned(),
+    };
+    let programs = Programs::beside(Path::new(MMTORTURE)).unwrap();
+    let base = programs.base_archive(&Cache::open().unwrap()).unwrap();
+    write_initramfs(Path::new(&path("initramfs")), &base, &request).unwrap();
+    let vmm = Path::new(MMTORTURE).with_file_name("mmtorture-vmm");
+    let mut args = vec![vmm.to_str().unwrap().to_owned()];
+    for (name, value) in [
+        ("--kernel", kernel.display().to_string()),
+        ("--initramfs", path("initramfs")),
+        // A console at the pace of an emulated guest takes longer than all the rest.
+        ("--cmdline", "console=ttyS0 panic=-1 quiet".to_owned()),
+        ("--cpus", "2".to_owned()),
+        ("--memory", "512".to_owned()),
+        ("--mask-cpuid", "1:ecx:26".to_owned()),
+        ("--console", path("console")),
+        ("--events", path("events")),
+    ] {
+        args.extend([name.to_owned(), value]);
+    }
+    let output = run(bed, Job::new(args), 240);
+    let events = std::fs::read_to_string(path("events")).unwrap();
+    println!("{events}");
+    assert_eq!(output.stdout().lines().last(), Some(r#"{"ending":"power-off"}"#));
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&events[0]["event"], &events[0]["cpus"]), (&"hello".into(), &2.into()));
+    assert!(events[0]["release"].as_str().unwrap().contains("-amd64"));
+    assert_eq!(events.last().unwrap()["event"], "done");
+}
