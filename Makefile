@@ -8,12 +8,15 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figure-symbols
+.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figure-symbols corpus fuzz-oracle \
+	bench-oracle
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
 	@echo 'make test    set up, then format, lints, unit tests and the end-to-end tests'
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
+	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
+	@echo 'make fuzz-oracle, make bench-oracle'
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
 	@echo 'make fuzz    feed ten million mutated inputs to the VMM: ten minutes'
 	@echo 'make figures-vmm    the figures of docs/vmm.md: ten minutes'
@@ -66,6 +69,19 @@ drgn: build
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect
+
+# Prints every log that is named otherwise, then the figures.
+corpus:
+	$(CARGO) test --release -p mmtorture-harness --lib --locked oracle::tests::corpus -- --nocapture
+
+# FUZZ_SECONDS of mutated crash logs; stable Rust, no instrumentation.
+FUZZ_SECONDS ?= 600
+fuzz-oracle:
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release -p mmtorture-harness --test oracle_fuzz --locked -- --ignored --nocapture
+
+bench-oracle:
+	$(CARGO) bench -p mmtorture-harness --bench oracle --locked
+	$(CARGO) bench -p mmtorture-harness --bench oracle_memory --locked
 
 figure-symbols: setup
 	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example symbolize -- $(VMLINUX)

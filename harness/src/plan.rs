@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::hash::Hasher;
 use crate::matrix::dimension::Shape;
 use crate::matrix::{yaml, FragmentName, Matrix, SourceSpec};
+use crate::oracle::expect::Expectations;
 use crate::series::{Selection, Series};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub struct Plan {
     pub variants: Vec<Arc<Variant>>,
     /// The cells, by variant, then in the matrix's order of dimensions and workloads.
     pub cells: Vec<Cell>,
+    /// Findings that are no failures.
+    pub expectations: Expectations,
     recipe: Recipe,
 }
 
@@ -143,7 +146,12 @@ impl Plan {
                 )));
             }
         }
-        Ok(Self { name, text, matrix, variants, cells, recipe })
+        let rules = match &matrix.allow {
+            Some(file) => yaml::read(&here.join(file)).map_err(Error::request)?,
+            None => Vec::new(),
+        };
+        let expectations = Expectations { kinds: matrix.expect.iter().map(|e| e.0.clone()).collect(), rules };
+        Ok(Self { name, text, matrix, variants, cells, expectations, recipe })
     }
 
     /// The variant called `name`.

@@ -110,6 +110,51 @@ fn scan_reads_files_and_standard_input() {
 }
 
 #[test]
+fn scan_reads_folders_and_tells_expected_findings_apart() {
+    let bench = Bench::new();
+    std::fs::create_dir_all(bench.path("logs/deeper")).unwrap();
+    let rss = "[    4.000000][  T100] BUG: Bad rss-counter state mm:00000000c0ffee01 type:MM_ANONPAGES val:3\n";
+    let segfault = "[    5.000000][  T100] cc1[44]: segfault at 0 ip 0000000000401000 sp 00007ffc00000000 error 4\n";
+    std::fs::write(bench.path("logs/a.log"), rss).unwrap();
+    std::fs::write(bench.path("logs/deeper/b.log"), rss).unwrap();
+    std::fs::write(bench.path("logs/c.log"), segfault).unwrap();
+    let logs = bench.path("logs").display().to_string();
+
+    let said = bench.run(&["scan", &logs, "--format", "json"]).expect(1, &[]);
+    let findings: Vec<serde_json::Value> =
+        said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(findings.len(), 2, "a segfault is noise");
+    for field in [
+        "file",
+        "title",
+        "alt_titles",
+        "class",
+        "severity",
+        "signature",
+        "primary",
+        "corrupted",
+        "first_line",
+        "last_line",
+        "process",
+        "guilty",
+        "frames",
+    ] {
+        assert!(findings[0].get(field).is_some(), "{field}");
+    }
+    let text = bench.run(&["scan", &logs]).expect(1, &[]).stdout;
+    assert!(text.ends_with("2 findings, likely 1 bugs:\n    2  BUG: Bad rss-counter state MM_ANONPAGES\n"), "{text}");
+    let noisy = bench.run(&["scan", &logs, "--noise", "--format", "json"]).expect(1, &[]);
+    assert_eq!(noisy.stdout.lines().count(), 3);
+
+    std::fs::write(bench.path("allow.yaml"), "- {match: rss-counter, reason: known since 6.1}\n").unwrap();
+    let allow = bench.path("allow.yaml").display().to_string();
+    let said = bench.run(&["scan", &logs, "--allow", &allow]).expect(0, &[]);
+    assert!(said.stdout.contains("(expected: known since 6.1)"), "{}", said.stdout);
+    std::fs::write(bench.path("allow.yaml"), "- {match: '(', reason: x}\n").unwrap();
+    bench.run(&["scan", &logs, "--allow", &allow]).expect(2, &["allow.yaml:1:"]);
+}
+
+#[test]
 fn there_may_be_no_runs() {
     let bench = Bench::new();
     bench.run(&["runs"]).expect(0, &["no runs in"]);

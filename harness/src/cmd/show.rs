@@ -102,12 +102,16 @@ fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format)
             let wrong = knob.error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
             let _ = writeln!(text, "  {}={} reads back as '{}'{wrong}", knob.dimension, knob.asked, knob.got);
         }
+        for (class, times) in &trial.seen.noise {
+            let _ = writeln!(text, "  {class}: {times} times, no failure");
+        }
         for file in [CONSOLE, EVENTS] {
             let _ = writeln!(text, "  {}", dir.join(file).display());
         }
         for finding in &trial.seen.findings {
             let consequence = if finding.primary { "" } else { " (a consequence)" };
-            let _ = writeln!(text, "\n{}{consequence}", finding.title);
+            let expected = finding.expected.as_ref().map_or_else(String::new, |why| format!(" (expected: {why})"));
+            let _ = writeln!(text, "\n{}{consequence}{expected}", finding.title);
             text.push_str(&report(&dir.join(CONSOLE), finding)?);
         }
         text.push('\n');

@@ -6,6 +6,7 @@
 pub mod dimension;
 pub mod yaml;
 
+use crate::oracle::expect::Kind;
 use crate::outcome::Outcome;
 use crate::series::Selection;
 use dimension::Dimension;
@@ -48,6 +49,12 @@ pub struct Matrix {
     /// How long a guest may take to its first event, in seconds; without it, what the accelerator needs.
     #[serde(default)]
     pub boot_seconds: Option<Seconds>,
+    /// Kinds of findings that are no failures here: `oom`, `segfault`, or a class of findings.
+    #[serde(default)]
+    pub expect: Vec<Expected>,
+    /// An allow-list: findings that are known and no failures, with reasons. A YAML file, relative to the matrix.
+    #[serde(default)]
+    pub allow: Option<PathBuf>,
     /// What this run must find. With it, the exit status says whether it did.
     #[serde(default)]
     pub verdicts: Vec<Verdict>,
@@ -154,6 +161,19 @@ bounded!(
     /// A number of trials.
     Trials, (1..=100_000)
 );
+
+/// A kind of finding that is no failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected(pub Kind);
+
+impl FromStr for Expected {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+parsed_from_str!(Expected, "oom, segfault or a class of findings");
 
 /// Where a kernel's source comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -329,6 +349,15 @@ seconds: 5
         assert_eq!(settings, [("thp", vec!["always".to_owned(), "never".to_owned()]), ("cpus", vec!["2".to_owned()])]);
     }
 
+    #[test]
+    fn a_matrix_says_what_it_expects() {
+        let matrix = parse(&format!("{GOOD}expect: [oom, hung-task]\nallow: known.yaml\n")).unwrap();
+        let kinds: Vec<_> = matrix.expect.iter().map(|e| e.0.to_string()).collect();
+        assert_eq!((kinds, matrix.allow), (vec!["oom".into(), "hung-task".into()], Some("known.yaml".into())));
+        let error = parse(&format!("{GOOD}expect: [ooom]\n")).unwrap_err();
+        assert!(error.starts_with("m.yaml:8:10: expect[0]: 'ooom' is no kind of finding"), "{error}");
+    }
+
     /// Each error says where, what was found, and what was expected.
     #[test]
     fn errors_say_where_what_and_what_was_expected() {
@@ -349,7 +378,7 @@ seconds: 5
         ]
         .join("\n");
         insta::assert_snapshot!(all, @r#"
-        m.yaml:7:1: unknown field `secnds`, expected one of `mmtorture`, `about`, `kernel`, `series`, `variants`, `dimensions`, `workloads`, `seconds`, `trials`, `seed`, `boot-seconds`, `verdicts`
+        m.yaml:7:1: unknown field `secnds`, expected one of `mmtorture`, `about`, `kernel`, `series`, `variants`, `dimensions`, `workloads`, `seconds`, `trials`, `seed`, `boot-seconds`, `expect`, `allow`, `verdicts`
         m.yaml:7:10: seconds: invalid value: integer `0`, expected a number from 1 to 86400
         m.yaml:7:10: seconds: invalid type: string "soon", expected a number from 1 to 86400
         m.yaml:1:12: mmtorture: invalid value: integer `2`, expected a number from 1 to 1

@@ -2,7 +2,7 @@
 
 use super::body::{classify, Part};
 use super::finding::{Class, Notice};
-use super::formats::{Table, COMPILED};
+use super::formats::{End, Table, COMPILED};
 use super::line::{Caller, Line, RawLine};
 use super::report::{Over, Report};
 
@@ -10,6 +10,8 @@ use super::report::{Over, Report};
 const MAX_OPEN: usize = 8;
 /// What precedes reports, at once.
 const MAX_PREAMBLES: usize = 4;
+/// Bytes looked at in one go while nothing is open; they should fit into the L1 cache.
+const IDLE_BLOCK: usize = 16 << 10;
 /// Findings of one boot; a broken kernel can print them for ever.
 const MAX_FINDINGS: u64 = 256;
 
@@ -34,11 +36,24 @@ pub(super) struct Engine {
     table: &'static Table,
     open: Vec<Report>,
     preambles: Vec<Preamble>,
-    booted: bool,
+    boot: Boot,
     /// A finding that stops a trial was opened in this boot.
     failed: bool,
     findings: u64,
     suppressed: u64,
+    /// The line that is being read is the log's last and has no end.
+    cut: bool,
+    /// Whether the caller wants to hear of noise.
+    pub noise: bool,
+}
+
+/// What has been seen of the current boot.
+#[derive(Debug, Default)]
+struct Boot {
+    /// `Linux version`.
+    banner: bool,
+    /// A line that the kernel stamped with a time other than zero: it ran before what comes now.
+    ran: bool,
 }
 
 impl Engine {
@@ -48,7 +63,9 @@ impl Engine {
             table: &COMPILED,
             open: Vec::new(),
             preambles: Vec::new(),
-            booted: false,
+            boot: Boot::default(),
+            cut: false,
+            noise: false,
             failed: false,
             findings: 0,
             suppressed: 0,
@@ -60,15 +77,39 @@ impl Engine {
         self.suppressed
     }
 
+    /// How many of these bytes, which begin a line, are whole lines that no report can begin with or go on in. What is passed over
+    /// so would have been passed over line by line.
+    pub fn idle_over(&self, bytes: &[u8]) -> usize {
+        if !(self.open.is_empty() && self.preambles.is_empty() && self.boot.ran) {
+            return 0;
+        }
+        let whole = |bytes: &[u8]| memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+        let bytes = &bytes[..whole(&bytes[..bytes.len().min(IDLE_BLOCK)])];
+        let bytes = if is_plain(bytes) {
+            bytes
+        } else {
+            let odd = bytes.iter().position(|b| !is_plain(std::slice::from_ref(b))).unwrap_or(0);
+            &bytes[..whole(&bytes[..odd])]
+        };
+        self.table.first_that_may_matter(bytes).map_or(bytes.len(), |at| whole(&bytes[..at]))
+    }
+
     /// One line of the stream.
     pub fn line(&mut self, raw: &RawLine<'_>, notices: &mut Vec<Notice>) {
+        if !self.boot.ran {
+            self.boot.ran = bears_a_time(raw.bytes);
+        }
         if self.open.is_empty() && self.preambles.is_empty() && is_plain(raw.bytes) && !self.table.may_matter(raw.bytes)
         {
             return;
         }
         let line = Line::parse(raw);
+        self.cut = !line.terminated;
         self.preambles.retain(|p| line.number <= p.expires);
-        match self.table.head(&line.text, line.stamped) {
+        if line.dropped {
+            self.open.iter_mut().for_each(|report| report.damaged("printk messages were dropped"));
+        }
+        match self.table.head(&line.text, line.stamped, self.open.is_empty()) {
             Some((row, captures)) => self.head(row, captures, &line, notices),
             None => self.body(&line, notices),
         }
@@ -76,7 +117,17 @@ impl Engine {
 
     /// The console is silent: what is open is over.
     pub fn close_all(&mut self, over: Over, notices: &mut Vec<Notice>) {
-        notices.extend(self.open.drain(..).map(|report| Notice::Completed(report.close(over))));
+        for report in std::mem::take(&mut self.open) {
+            self.complete(report, over, notices);
+        }
+    }
+
+    fn complete(&self, report: Report, over: Over, notices: &mut Vec<Notice>) {
+        // The whole of a line that is cut off may be something else, so nothing ends at it.
+        let over = if self.cut && over == Over::Superseded { Over::LogEnd } else { over };
+        if self.noise || !report.is_noise() {
+            notices.push(Notice::Completed(report.close(over)));
+        }
     }
 
     fn head(
@@ -92,7 +143,9 @@ impl Engine {
             return;
         }
         if format.class == Class::Reboot {
-            if !std::mem::replace(&mut self.booted, true) {
+            let boot =
+                std::mem::replace(&mut self.boot, Boot { banner: line.text.contains("Linux version"), ran: false });
+            if !(boot.banner || boot.ran) {
                 return;
             }
             self.close_all(Over::Reboot, notices);
@@ -100,7 +153,21 @@ impl Engine {
         } else {
             let panic = format.class == Class::Panic;
             let done = |r: &Report| !(panic && r.shares_trace_with_panic());
-            self.close_where(|r| (r.owns(line.caller) || line.caller.is_none()) && done(r), notices);
+            let meets = |r: &Report| r.owns(line.caller) || line.caller.is_none();
+            let meets = |r: &Report| meets(r) && r.may_own(line);
+            // A report of one line stands between another's lines; one with a trace ends it.
+            if format.end != End::Line {
+                let noise = format.class.is_noise();
+                // Nobody but noise prints a trace while the kernel panics.
+                let ends = |r: &Report| meets(r) && done(r) && !(noise && r.is_panic());
+                if noise {
+                    self.open.iter_mut().filter(|r| meets(r)).for_each(Report::interrupted_by_noise);
+                }
+                if noise && self.open.iter().any(|r| meets(r) && r.is_panic()) {
+                    return;
+                }
+                self.close_where(ends, notices);
+            }
         }
         if self.findings >= MAX_FINDINGS && format.class != Class::Reboot {
             self.suppressed += 1;
@@ -108,9 +175,9 @@ impl Engine {
         }
         if self.open.len() >= MAX_OPEN {
             let oldest = self.open.remove(0);
-            notices.push(Notice::Completed(oldest.close(Over::Superseded)));
+            self.complete(oldest, Over::Superseded, notices);
         }
-        self.findings += 1;
+        self.findings += u64::from(!format.class.is_noise());
         let mut report = Report::open(row, captures, line, !self.failed);
         self.failed |= format.severity.stops_trial();
         if let Some(at) = self.preambles.iter().position(|p| p.caller == line.caller) {
@@ -122,13 +189,15 @@ impl Engine {
             });
             report.precede(p.first_line, p.first_byte, condition, p.text.filter(|_| format.class == Class::Warning));
         }
-        notices.push(Notice::Opened {
-            class: format.class,
-            severity: format.severity,
-            headline: line.text.trim().to_owned(),
-        });
-        if format.end == super::formats::End::Line {
-            notices.push(Notice::Completed(report.close(Over::Itself)));
+        if self.noise || !format.class.is_noise() {
+            notices.push(Notice::Opened {
+                class: format.class,
+                severity: format.severity,
+                headline: line.text.trim().to_owned(),
+            });
+        }
+        if format.end == End::Line {
+            self.complete(report, Over::Itself, notices);
         } else {
             self.open.push(report);
         }
@@ -144,20 +213,22 @@ impl Engine {
         let mut taken = false;
         let mut at = 0;
         while let Some(report) = self.open.get_mut(at) {
-            let over = if report.owns(line.caller) || (!owned && report.borrows(line.caller)) {
+            let (over, own) = if !report.may_own(line) {
+                (report.pass_by(), false)
+            } else if report.owns(line.caller) || (!owned && report.borrows(line.caller)) {
                 let result = report.take(line, &part);
                 taken |= result.is_ok();
-                result != Ok(false)
+                (result != Ok(false), result == Ok(true))
             } else {
-                report.pass_by()
+                (report.pass_by(), false)
             };
             if !over {
                 at += 1;
                 continue;
             }
             let report = self.open.remove(at);
-            // `Err` of an ended report, its end marker and the end of its trace are all ends of its own.
-            notices.push(Notice::Completed(report.close(Over::Itself)));
+            // Its end marker, the end of its trace; or that it was over before.
+            self.complete(report, if own { Over::Itself } else { Over::Superseded }, notices);
         }
         // A separator inside a report is its own, everything else may begin the next report's preamble.
         if !(taken && part == Part::Separator) {
@@ -170,7 +241,7 @@ impl Engine {
         while at < self.open.len() {
             if which(&self.open[at]) {
                 let report = self.open.remove(at);
-                notices.push(Notice::Completed(report.close(Over::Superseded)));
+                self.complete(report, Over::Superseded, notices);
             } else {
                 at += 1;
             }
@@ -237,8 +308,21 @@ fn preamble_kind(text: &str) -> Option<(u64, Option<&'static str>)> {
     (text.len() >= 20 && text.bytes().all(|b| b == b'=')).then_some((2, None))
 }
 
+/// `[   12.345678]` with or without a level before it, and not `[    0.000000]`; or a program's `2022/11/06 12:00:00`.
+fn bears_a_time(bytes: &[u8]) -> bool {
+    if let [b'2', b'0', _, _, b'/', _, _, b'/', ..] = bytes {
+        return true;
+    }
+    let bytes = if bytes.first() == Some(&b'<') { bytes.get(3..).unwrap_or_default() } else { bytes };
+    let Some(inside) = bytes.strip_prefix(b"[") else { return false };
+    let Some(end) = inside.iter().take(20).position(|&b| b == b']') else { return false };
+    let time = &inside[..end];
+    time.contains(&b'.')
+        && time.iter().all(|b| matches!(b, b' ' | b'.' | b'0'..=b'9'))
+        && time.iter().any(|b| (b'1'..=b'9').contains(b))
+}
+
 /// Whether a line's text is its bytes: no escape sequence or control character can hide a trigger in it.
 fn is_plain(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    bytes.iter().fold(true, |plain, &b| plain & (b >= 0x20 || b == b'\t'))
+    bytes.iter().fold(true, |plain, &b| plain & (b >= 0x20 || matches!(b, b'\t' | b'\r' | b'\n')))
 }

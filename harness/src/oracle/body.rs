@@ -1,21 +1,25 @@
 //! What a line inside of a report is: the parts that `show_regs()`, `dump_stack()` and the sanitizers print for every report alike.
 
-use super::finding::Frame;
-use super::frames::{parse_frame, parse_ip, Ip};
+use super::finding::{Context as Cpu, Frame};
+use super::frames::{callee, parse_frame, parse_ip, Ip};
 
 /// A line's role in a report.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// Stack trace entry.
     Frame(Frame),
+    /// arm's, which names both ends of the call: who was called, and from where.
+    Call(String, Frame),
     /// `Call Trace:` and its kin.
     TraceStart,
     /// `stack backtrace:`, after which lockdep prints the reporting task's own trace.
     OwnTraceAhead,
+    /// `NMI backtrace for cpu 1`: what follows is another CPU's, from its registers on.
+    NmiBacktrace,
     /// `</TASK>`: x86's unwinder reached the end of the task's stack, the outermost there is.
     TraceEnd,
-    /// `<IRQ>` and other marks within a trace.
-    TraceMark,
+    /// `<IRQ>` and other marks within a trace: on whose stack the entries that follow stand.
+    TraceMark(Option<Cpu>),
     /// Instruction pointer.
     Ip(Ip),
     /// `CPU: 1 PID: 2 Comm: ...`.
@@ -96,10 +100,19 @@ pub(super) fn classify(text: &str) -> Part {
     if text.ends_with(" at:") {
         // Kernels before 4.13: `is trying to release lock (...) at:`, the function on the next line.
         let culprit = text.contains(" is trying to ");
-        return Part::SideTrace(if culprit { Side::Culprit } else { Side::Other });
+        // Who takes the lock in an interrupt: the other end of the deadlock.
+        let safe = text.contains("-irq-safe at:");
+        return Part::SideTrace(match (culprit, safe) {
+            (true, _) => Side::Culprit,
+            (_, true) => Side::Owner,
+            _ => Side::Other,
+        });
     }
     if let Some(frame) = parse_frame(text) {
-        return Part::Frame(frame);
+        return match callee(text) {
+            Some(callee) => Part::Call(callee, frame),
+            None => Part::Frame(frame),
+        };
     }
     if let Some(ip) = parse_ip(text) {
         return Part::Ip(ip);
@@ -121,11 +134,20 @@ fn classify_mark(text: &str) -> Option<Part> {
     if text.starts_with("stack backtrace:") {
         return Some(Part::OwnTraceAhead);
     }
+    if text.starts_with("NMI backtrace for cpu ") {
+        return Some(Part::NmiBacktrace);
+    }
     if text == "</TASK>" {
         return Some(Part::TraceEnd);
     }
     if text.len() <= 24 && text.starts_with('<') && text.ends_with('>') {
-        return Some(Part::TraceMark);
+        return Some(Part::TraceMark(match text {
+            "<TASK>" => Some(Cpu::Task),
+            "<IRQ>" | "<SOFTIRQ>" => Some(Cpu::Interrupt),
+            "<NMI>" => Some(Cpu::Nmi),
+            "<#DF>" | "<#DB>" | "<#MC>" | "<#VC>" | "<ENTRY_TRAMPOLINE>" => Some(Cpu::Exception),
+            _ => None,
+        }));
     }
     if text.starts_with("---[ end trace") {
         return Some(Part::EndTrace);
@@ -145,6 +167,9 @@ fn classify_mark(text: &str) -> Option<Part> {
 
 /// `CPU: 1 UID: 0 PID: 2 Comm: name Tainted: G        W          6.1.0 #1`; the UID is there since 6.12.
 fn parse_context(text: &str) -> Option<Context> {
+    if !text.starts_with(['C', 'P']) {
+        return None;
+    }
     let (before, rest) = text.split_once("Comm: ")?;
     let number = |mark: &str| {
         let digits = before.split_once(mark)?.1;
@@ -219,7 +244,7 @@ mod tests {
     fn roles() {
         assert_eq!(classify("Call Trace:"), Part::TraceStart);
         assert_eq!(classify(" </TASK>"), Part::TraceEnd);
-        assert_eq!(classify(" <IRQ>"), Part::TraceMark);
+        assert_eq!(classify(" <IRQ>"), Part::TraceMark(Some(Cpu::Interrupt)));
         assert_eq!(classify("RAX: 0000000000000000 RBX: 0000000000000001"), Part::Registers);
         assert_eq!(classify("x29: ffff800080003a10 x28: 0000000000000001"), Part::Registers);
         assert_eq!(classify("** 12 printk messages dropped **"), Part::Dropped);

@@ -43,6 +43,8 @@ pub enum Class {
     BadPageTable,
     /// Bad or unused swap entry.
     SwapEntry,
+    /// A swap device failed to read or write.
+    SwapIo,
     /// `list_add`/`list_del` corruption.
     ListCorruption,
     /// Saturated or underflowed `refcount_t`.
@@ -95,8 +97,23 @@ pub enum Class {
     Panic,
     /// A boot banner in mid-log.
     Reboot,
+    /// The OOM killer did its work.
+    OomKill,
+    /// A page or vmalloc allocation failed and said so.
+    AllocationFailure,
+    /// A failure that fault injection made on purpose.
+    FaultInjection,
+    /// A program's fault: a segfault and its kin.
+    UserFault,
     /// What the guest's own programs saw though the kernel said nothing: wrong data, a wrong errno, a guest that vanished.
     Violation,
+}
+
+impl Class {
+    /// What a healthy kernel under pressure says as well; told apart from findings, see [`super::Oracle::with_noise`].
+    pub fn is_noise(self) -> bool {
+        matches!(self, Class::OomKill | Class::AllocationFailure | Class::FaultInjection | Class::UserFault)
+    }
 }
 
 impl fmt::Display for Class {
@@ -125,6 +142,20 @@ impl Severity {
     pub fn stops_trial(self) -> bool {
         self >= Severity::Error
     }
+}
+
+/// What the CPU was doing when the kernel reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Context {
+    /// On behalf of a task.
+    Task,
+    /// In an interrupt, hard or soft.
+    Interrupt,
+    /// In a non-maskable interrupt.
+    Nmi,
+    /// On an exception's own stack.
+    Exception,
 }
 
 /// One entry of a stack trace.
@@ -184,7 +215,7 @@ pub struct Finding {
     /// Offset just past the report's last line, its newline included.
     pub end_byte: u64,
     /// Name of the task (`comm`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub process: Option<String>,
     /// Its pid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,11 +235,29 @@ pub struct Finding {
     /// Taint letters before this report, without blanks: `GBW`; none where the kernel was not tainted or did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taint: Option<String>,
-    /// First function of the stack that is not plumbing.
+    /// What the CPU was doing; none where the report does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Context>,
+    /// Why this finding is no failure here: somebody declared it. See [`super::expect`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// First function of the stack that is not plumbing.
+    #[serde(default)]
     pub guilty: Option<String>,
     /// The report's main trace, innermost first, the instruction pointer at its head where it was printed.
     pub frames: Vec<Frame>,
+}
+
+impl Finding {
+    /// Whether it makes its trial a failure.
+    pub fn is_failure(&self) -> bool {
+        self.expected.is_none() && self.severity > Severity::Info
+    }
+
+    /// Whether it ends its trial: what follows would only be its consequences.
+    pub fn stops_trial(&self) -> bool {
+        self.expected.is_none() && self.severity.stops_trial()
+    }
 }
 
 /// What the oracle announces while it reads.

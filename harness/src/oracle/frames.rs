@@ -8,7 +8,7 @@ use super::pattern::is_symbol_byte;
 /// `foo mm/foo.c:12 [inline]`, arm's `[<c0>] (foo) from [<c1>] (bar+0x1/0x2)`.
 pub(super) fn parse_frame(text: &str) -> Option<Frame> {
     let mut text = text.trim();
-    if let Some((callee, caller)) = text.split_once(" from ") {
+    if let Some((callee, caller)) = text.strip_suffix(')').and_then(|_| text.split_once(" from ")) {
         // arm prints callee and caller of each step; the caller bears the offset.
         if callee.ends_with(')') && caller.ends_with(')') {
             text = caller;
@@ -23,13 +23,28 @@ pub(super) fn parse_frame(text: &str) -> Option<Frame> {
     let text = strip_addresses(text);
     let text = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).unwrap_or(text);
     let mut frame = parse_symbol(text, inline)?;
-    frame.unreliable = unreliable;
+    frame.unreliable = unreliable || text.ends_with(" (unreliable)");
     Some(frame)
 }
 
-/// Skips `[<ffffffff81234567>]` and `[<     inline     >]`, which kernels before 4.11 and arm print, once or twice.
+/// Who was called, in arm's entries.
+pub(super) fn callee(text: &str) -> Option<String> {
+    if !text.ends_with(')') {
+        return None;
+    }
+    let name = strip_addresses(text.split_once(" from ")?.0.trim()).strip_prefix('(')?.strip_suffix(')')?;
+    (!name.is_empty() && name.bytes().all(is_symbol_byte)).then(|| name.to_owned())
+}
+
+/// Skips `[<ffffffff81234567>]`, powerpc's `[c000000001234567]` and `[<     inline     >]`, which kernels before 4.11 and arm print, once or twice.
 fn strip_addresses(mut text: &str) -> &str {
     while let Some(rest) = text.strip_prefix("[<").and_then(|t| t.split_once(">]")).map(|(_, rest)| rest) {
+        text = rest.trim_start();
+    }
+    while let Some((address, rest)) = text.strip_prefix('[').and_then(|t| t.split_once("] ")) {
+        if address.len() < 8 || !address.bytes().all(|b| b.is_ascii_hexdigit()) {
+            break;
+        }
         text = rest.trim_start();
     }
     text
@@ -110,8 +125,13 @@ pub(super) enum Ip {
 
 /// Parses `RIP: 0010:foo+0x1/0x2`, `IP: [<...>] foo+0x1/0x2`, `EIP: foo+...`, `pc : foo+...`, `PC is at foo+...`, `epc : foo+...`.
 pub(super) fn parse_ip(text: &str) -> Option<Ip> {
-    const MARKS: [&str; 7] = ["RIP: ", "RIP:", "EIP: ", "IP: ", "pc : ", "PC is at ", "epc : "];
+    const MARKS: [&str; 8] = ["RIP: ", "RIP:", "EIP: ", "IP: ", "pc : ", "PC is at ", "epc : ", "NIP "];
     let text = text.trim_start();
+    if let Some(psw) = text.strip_prefix("Krnl PSW : ") {
+        // s390: the PSW's two halves, then the symbol in brackets.
+        let symbol = psw.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(symbol, _)| symbol);
+        return Some(parse_frame(symbol).map_or(Ip::Elsewhere, |frame| Ip::Kernel(Frame { ip: true, ..frame })));
+    }
     let rest = MARKS.iter().find_map(|mark| text.strip_prefix(mark))?.trim_start();
     // x86 puts the code segment before it; its two low bits are the privilege level (`0010:` kernel, `0033:` user).
     let rest = match rest.split_once(':') {
@@ -150,6 +170,7 @@ mod tests {
             (" ? migrate_pages+0x1/0x2 [zram]", "? migrate_pages+0x1 [zram]"),
             ("migrate_pages+0x1/0x2 [zram 0123abcd]", "migrate_pages+0x1 [zram]"),
             (" [<ffffffff81234567>] ? migrate_pages+0x1/0x2", "? migrate_pages+0x1"),
+            ("[c000000001bb3530] [c000000001bb35a0] migrate_pages+0x8/0x8 (unreliable)", "? migrate_pages+0x8"),
             ("[<80492834>] (migrate_pages) from [<8049631c>] (kfree+0xfc/0x4b8)", "kfree+0xfc"),
             ("migrate_pages+0x1/0x2 mm/migrate.c:9", "migrate_pages+0x1 mm/migrate.c:9"),
             ("migrate_pages mm/migrate.c:9 [inline]", "migrate_pages mm/migrate.c:9 inline"),
@@ -180,6 +201,8 @@ mod tests {
         assert_eq!(function("RIP: 0010:[<ffffffff8>]  [<ffffffff8>] foo+0x1/0x2"), "foo");
         assert_eq!(function("IP: [<ffffffff8>] foo+0x1/0x2"), "foo");
         assert_eq!(function("pc : foo+0x1/0x2"), "foo");
+        assert_eq!(function("NIP [c0000000000286fc] foo+0x1/0x2"), "foo");
+        assert_eq!(function("Krnl PSW : 0704c00180000000 00000000001f9a3c (foo+0x1c/0x40)"), "foo");
         assert_eq!(function("RIP: 0033:0x7f9"), "Some(Elsewhere)");
         assert_eq!(function("RIP: 0010:0x0"), "Some(Elsewhere)");
         assert_eq!(function("zip: foo"), "None");

@@ -41,7 +41,7 @@ pub(super) struct Splitter {
 impl Splitter {
     /// Feeds bytes; `each` is called for every line that they complete.
     pub fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(RawLine<'_>)) {
-        while let Some(newline) = bytes.iter().position(|&b| b == b'\n') {
+        while let Some(newline) = memchr::memchr(b'\n', bytes) {
             let (head, rest) = bytes.split_at(newline);
             bytes = &rest[1..];
             self.position += newline as u64 + 1;
@@ -57,6 +57,18 @@ impl Splitter {
         }
         self.keep(bytes);
         self.position += bytes.len() as u64;
+    }
+
+    /// Whether the next byte begins a line.
+    pub fn at_line_start(&self) -> bool {
+        self.line_start == self.position
+    }
+
+    /// Passes over bytes that are whole lines, at the start of a line.
+    pub fn skip(&mut self, lines: &[u8]) {
+        self.number += memchr::memchr_iter(b'\n', lines).count() as u64;
+        self.position += lines.len() as u64;
+        self.line_start = self.position;
     }
 
     /// The stream is over: hands out the unterminated last line, if there is one.
@@ -88,6 +100,8 @@ pub(super) struct Line<'a> {
     pub caller: Option<Caller>,
     /// Bore a printk prefix (level or timestamp): the kernel printed it, not a program on the same terminal.
     pub stamped: bool,
+    /// `** 12 printk messages dropped **` stood before or instead of it.
+    pub dropped: bool,
     /// 1-based number in the stream.
     pub number: u64,
     /// Offset of its first byte.
@@ -110,6 +124,7 @@ impl<'a> Line<'a> {
             text,
             caller: prefix.caller,
             stamped: prefix.stamped,
+            dropped: prefix.dropped,
             number: raw.number,
             first_byte: raw.first_byte,
             end_byte: raw.end_byte,
@@ -121,7 +136,7 @@ impl<'a> Line<'a> {
 /// Text without carriage returns, NULs, escape sequences and other control characters; invalid UTF-8 becomes U+FFFD.
 fn clean(bytes: &[u8]) -> Cow<'_, str> {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    if !bytes.iter().any(|&b| is_noise(b)) {
+    if bytes.iter().fold(true, |clean, &b| clean & !is_noise(b)) {
         return String::from_utf8_lossy(bytes);
     }
     let mut kept = Vec::with_capacity(bytes.len());
@@ -156,14 +171,28 @@ fn skip_escape(after: &[u8]) -> &[u8] {
 struct Prefix {
     caller: Option<Caller>,
     stamped: bool,
+    dropped: bool,
 }
 
 impl Prefix {
     /// Strips syslog's, then printk's prefixes, in any number: a log that was logged again carries both.
     fn strip<'t>(&mut self, text: &'t str) -> &'t str {
-        let mut text = strip_syslog(text);
+        let mut text = strip_logger(text);
+        if let Some(rest) = strip_dropped(text) {
+            self.dropped = true;
+            text = rest;
+        }
         while let Some(rest) = self.strip_one(text) {
             text = rest;
+        }
+        if !self.stamped {
+            // A program on the same terminal left its line without an end: `host login: [   12.345678] BUG: ...`.
+            if let Some(mut rest) = find_stamp(text) {
+                while let Some(next) = self.strip_one(rest) {
+                    rest = next;
+                }
+                return rest;
+            }
         }
         text
     }
@@ -195,17 +224,69 @@ impl Prefix {
     }
 }
 
-/// `Nov  6 12:00:00 host kernel: `.
-fn strip_syslog(text: &str) -> &str {
+/// Strips what loggers put before the kernel's own prefix: `Nov  6 12:00:00 host kernel: ` of syslog and journal, the same with
+/// an ISO date, `[Sun Nov  6 12:00:00 2022] ` of `dmesg -T`, `2022-11-06T12:00:00,123456+01:00 ` of `dmesg --time-format iso`,
+/// `kern  :info  : ` of `dmesg -x`, `6,339,5140900,-;` of `/dev/kmsg`.
+fn strip_logger(text: &str) -> &str {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let Some(month) = text.get(..4) else { return text };
-    if !month.ends_with(' ') || !MONTHS.contains(&&month[..3]) {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    let text = strip_facility(text);
+    let head = |names: &[&str], text: &str| text.get(..4).is_some_and(|h| h.ends_with(' ') && names.contains(&&h[..3]));
+    let iso = |t: &str| matches!(t.as_bytes(), [b'1'..=b'2', _, _, _, b'-', _, _, b'-', _, _, b'T' | b' ', ..]);
+    let after_kernel = |text: &'_ str| -> Option<usize> {
+        text.find(" kernel: ").filter(|&at| at < 128).map(|at| at + " kernel: ".len())
+    };
+    if head(&MONTHS, text) || iso(text) {
+        if let Some(at) = after_kernel(text) {
+            return &text[at..];
+        }
+        let stamp = text.bytes().position(|b| b == b' ').unwrap_or(0);
+        return if iso(text) && text[..stamp].contains(['.', ',']) { text[stamp..].trim_start() } else { text };
+    }
+    if let Some(inner) = text.strip_prefix('[') {
+        if head(&DAYS, inner) || iso(inner) {
+            return inner.split_once(']').map_or(text, |(_, rest)| rest.strip_prefix(' ').unwrap_or(rest));
+        }
+    }
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return text;
     }
-    match text.find(" kernel: ") {
-        Some(at) if at < 128 => &text[at + " kernel: ".len()..],
+    let record = text.split_once(';').filter(|(fields, _)| fields.len() < 64 && fields.matches(',').count() >= 3);
+    match record {
+        Some((fields, message)) if fields.split(',').take(3).all(is_digits) => message,
         _ => text,
     }
+}
+
+/// `kern  :warn  : `, facility and level in words.
+fn strip_facility(text: &str) -> &str {
+    let Some(rest) = text.strip_prefix("kern") else { return text };
+    let Some(level) = rest.trim_start().strip_prefix(':') else { return text };
+    match level.split_once(':') {
+        Some((word, message)) if word.len() <= 8 && word.trim_end().bytes().all(|b| b.is_ascii_lowercase()) => {
+            message.strip_prefix(' ').unwrap_or(message)
+        }
+        _ => text,
+    }
+}
+
+/// `** 12 printk messages dropped ** `; what follows is another message.
+fn strip_dropped(text: &str) -> Option<&str> {
+    let (count, rest) = text.strip_prefix("** ")?.split_once(" printk messages dropped **")?;
+    is_digits(count).then(|| rest.strip_prefix(' ').unwrap_or(rest))
+}
+
+/// The text from the first time stamp on, where one stands within it.
+fn find_stamp(text: &str) -> Option<&str> {
+    let mut from = 0;
+    while let Some(at) = text.get(from..256.min(text.len()))?.find('[').map(|at| at + from) {
+        let inside = text[at + 1..].split_once(']').map_or("", |(inside, _)| inside);
+        if inside.len() >= 12 && is_timestamp(inside.trim_start()) {
+            return Some(&text[at..]);
+        }
+        from = at + 1;
+    }
+    None
 }
 
 fn is_digits(text: &str) -> bool {

@@ -17,23 +17,31 @@
 //! | `report` | one report, from its head to its finding |
 //! | `assemble` | which line belongs to which report, what is a consequence of what |
 //! | `finding` | the result's types |
+//! | `group` | which findings of a run are likely one bug |
+//! | `witness` | findings that no console line shows |
+//! | `expect` | which findings somebody has declared to be no failures |
 
 mod assemble;
 mod body;
+pub mod expect;
 mod finding;
 mod formats;
 mod frames;
+mod group;
 mod line;
 mod naming;
 mod pattern;
 mod plumbing;
 mod report;
 mod trigger;
+mod witness;
 
 #[cfg(test)]
 mod tests;
 
-pub use finding::{Class, Finding, Frame, Notice, Severity};
+pub use finding::{Class, Context, Finding, Frame, Notice, Severity};
+pub use group::{group, Group};
+pub use witness::{unprinted, violation};
 
 use assemble::Engine;
 use line::Splitter;
@@ -58,11 +66,31 @@ impl Oracle {
         Oracle { splitter: Splitter::default(), engine: Engine::new() }
     }
 
+    /// The same, but it tells also of what a healthy kernel under pressure says: [`Class::is_noise`].
+    pub fn with_noise() -> Oracle {
+        let mut oracle = Oracle::new();
+        oracle.engine.noise = true;
+        oracle
+    }
+
     /// The next bytes of the console, cut anywhere.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Notice> {
         let mut notices = Vec::new();
         let engine = &mut self.engine;
-        self.splitter.feed(bytes, |line| engine.line(&line, &mut notices));
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.splitter.at_line_start() {
+                let idle = engine.idle_over(rest);
+                if idle > 0 {
+                    self.splitter.skip(&rest[..idle]);
+                    rest = &rest[idle..];
+                    continue;
+                }
+            }
+            let line = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            self.splitter.feed(&rest[..line], |line| engine.line(&line, &mut notices));
+            rest = &rest[line..];
+        }
         notices
     }
 

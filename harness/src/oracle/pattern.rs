@@ -1,7 +1,7 @@
 //! The two small languages of the format table: patterns that take a console line apart, and templates for titles and signatures.
 //!
 //! A pattern is literal text with holes: `"INFO: task {process}:{pid:d} blocked for more than "`. It may match anywhere in the
-//! line unless it begins with `^`; what follows its end is free. A hole is `{field}` or `{field:kind}`, where the field is one of
+//! line unless it begins with `^`; what follows its end is free unless it ends with `$`. A hole is `{field}` or `{field:kind}`, where the field is one of
 //! [`Field`]'s names or `_` (looked at, not kept), and the kind one of
 //!
 //! | kind | takes |
@@ -15,6 +15,8 @@
 //! `{field^PREFIX}` takes text that begins with PREFIX. A hole at the pattern's start takes the word before the first literal.
 //!
 //! A template is text with `{field}` or `{guilty}`; what stands in `[...]` is left out where one of its fields is not known.
+
+use memchr::memmem;
 
 /// What patterns take from lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +77,13 @@ enum Kind {
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Literal(&'static str),
-    Hole { field: Option<Field>, kind: Kind, prefix: &'static str },
+    /// Nothing follows.
+    End,
+    Hole {
+        field: Option<Field>,
+        kind: Kind,
+        prefix: &'static str,
+    },
 }
 
 /// Why a pattern of the table is not one.
@@ -99,6 +107,8 @@ pub(super) enum PatternError {
 #[derive(Debug)]
 pub(super) struct Pattern {
     parts: Vec<Part>,
+    /// Finds the first literal.
+    finder: memmem::Finder<'static>,
     anchored: bool,
 }
 
@@ -111,9 +121,13 @@ const MAX_STEPS: u32 = 2048;
 impl Pattern {
     /// Compiles a row's pattern.
     pub fn compile(source: &'static str) -> Result<Pattern, PatternError> {
-        let (anchored, mut rest) = match source.strip_prefix('^') {
+        let (anchored, rest) = match source.strip_prefix('^') {
             Some(rest) => (true, rest),
             None => (false, source),
+        };
+        let (to_end, mut rest) = match rest.strip_suffix('$') {
+            Some(rest) => (true, rest),
+            None => (false, rest),
         };
         let mut parts = Vec::new();
         while !rest.is_empty() {
@@ -130,11 +144,14 @@ impl Pattern {
             parts.push(Self::compile_hole(inside)?);
             rest = tail;
         }
-        let compiled = Pattern { parts, anchored };
-        if compiled.literal().is_empty() {
+        if to_end {
+            parts.push(Part::End);
+        }
+        let literal = first_literal(&parts);
+        if literal.is_empty() {
             return Err(PatternError::NoLiteral);
         }
-        Ok(compiled)
+        Ok(Pattern { parts, finder: memmem::Finder::new(literal), anchored })
     }
 
     fn compile_hole(inside: &'static str) -> Result<Part, PatternError> {
@@ -154,7 +171,7 @@ impl Pattern {
 
     /// The pattern's first literal: no line without it can match.
     pub fn literal(&self) -> &'static str {
-        self.parts.iter().find_map(|p| if let Part::Literal(l) = p { Some(*l) } else { None }).unwrap_or("")
+        first_literal(&self.parts)
     }
 
     /// Matches a line.
@@ -163,8 +180,8 @@ impl Pattern {
         let leading_hole = matches!(self.parts.first(), Some(Part::Hole { .. }));
         let mut steps = MAX_STEPS;
         let mut from = 0;
-        while let Some(at) = text[from..].find(literal).map(|at| at + from) {
-            let start = if leading_hole { text[..at].rfind(char::is_whitespace).map_or(0, |b| b + 1) } else { at };
+        while let Some(at) = self.finder.find(&text.as_bytes()[from..]).map(|at| at + from) {
+            let start = if leading_hole { word_start(&text[..at]) } else { at };
             if self.anchored && start > 0 {
                 return None;
             }
@@ -183,12 +200,23 @@ impl Pattern {
 }
 
 /// Matches `parts` at the start of `text`; captures are pushed last first.
+/// Where the last word begins; Unicode's blanks may be longer than a byte.
+fn word_start(text: &str) -> usize {
+    text.char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(0, |(at, c)| at + c.len_utf8())
+}
+
+fn first_literal(parts: &[Part]) -> &'static str {
+    parts.iter().find_map(|p| if let Part::Literal(l) = p { Some(*l) } else { None }).unwrap_or("")
+}
+
 fn match_parts<'t>(parts: &[Part], text: &'t str, captures: &mut Captures<'t>, steps: &mut u32) -> bool {
     let Some((part, rest)) = parts.split_first() else { return true };
     let Part::Hole { field, kind, prefix } = *part else {
-        let Part::Literal(literal) = *part else { return false };
+        let Part::Literal(literal) = *part else { return text.is_empty() };
         return text.strip_prefix(literal).is_some_and(|tail| match_parts(rest, tail, captures, steps));
     };
+    // Lockdep of some kernels pads the symbol.
+    let text = if kind == Kind::Symbol { text.trim_start_matches(' ') } else { text };
     let mut accept = |taken: &'t str, captures: &mut Captures<'t>| {
         *steps = steps.saturating_sub(1);
         let kept = taken.trim();
@@ -303,7 +331,11 @@ mod tests {
             Some(vec!["VM_BUG_ON(a, b)"])
         );
         assert_eq!(captures("dumped because: {reason^VM_}", "page dumped because: nonzero mapcount"), None);
+        assert_eq!(captures("{what:w} of size ", "a\u{85}Read of size 8"), Some(vec!["Read"]));
         assert_eq!(captures("^BUG: {reason}", "a BUG: b"), None);
+        assert_eq!(captures("^WARNING: {reason:w}$", "WARNING: foo"), Some(vec!["foo"]));
+        assert_eq!(captures("^WARNING: {reason:w}$", "WARNING: foo bar"), None);
+        assert_eq!(captures("at: {function:s}+", "at:    foo+0x1"), Some(vec!["foo"]));
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Triggers {
         for (literal, row) in literals {
             let literal = literal.as_bytes();
             if let Some(first) = literal.first_chunk() {
-                let hash = hash(first);
+                let hash = hash(*first);
                 triggers.seen[usize::from(hash / 64)] |= 1 << (hash % 64);
                 triggers.buckets[usize::from(hash & 0xff)].push((literal, row));
             }
@@ -29,34 +29,42 @@ impl Triggers {
 
     /// Calls `hit` with the row of every literal found, once for each place; stops when it returns false.
     pub fn find(&self, text: &[u8], mut hit: impl FnMut(u16) -> bool) {
-        for at in 0..text.len().saturating_sub(MIN_LITERAL - 1) {
-            let Some(first) = text[at..].first_chunk() else { return };
-            let hash = hash(first);
+        self.find_at(text, |_, row| hit(row));
+    }
+
+    fn find_at(&self, text: &[u8], mut hit: impl FnMut(usize, u16) -> bool) {
+        for (at, first) in text.windows(MIN_LITERAL).enumerate() {
+            let hash = hash([first[0], first[1], first[2], first[3]]);
             if self.seen[usize::from(hash / 64)] & (1 << (hash % 64)) == 0 {
                 continue;
             }
             for (literal, row) in &self.buckets[usize::from(hash & 0xff)] {
-                if text[at..].starts_with(literal) && !hit(*row) {
+                if text[at..].starts_with(literal) && !hit(at, *row) {
                     return;
                 }
             }
         }
     }
 
-    /// Whether any literal stands in the text.
-    pub fn any(&self, text: &[u8]) -> bool {
-        let mut found = false;
-        self.find(text, |_| {
-            found = true;
+    /// Where the first literal stands in the text.
+    pub fn first(&self, text: &[u8]) -> Option<usize> {
+        let mut found = None;
+        self.find_at(text, |at, _| {
+            found = Some(at);
             false
         });
         found
     }
+
+    /// Whether any literal stands in the text.
+    pub fn any(&self, text: &[u8]) -> bool {
+        self.first(text).is_some()
+    }
 }
 
 /// Multiplicative hashing: the high half of the product depends on all four bytes.
-fn hash(first: &[u8; MIN_LITERAL]) -> u16 {
-    (u32::from_le_bytes(*first).wrapping_mul(0x9e37_79b1) >> 16) as u16
+fn hash(first: [u8; MIN_LITERAL]) -> u16 {
+    (u32::from_le_bytes(first).wrapping_mul(0x9e37_79b1) >> 16) as u16
 }
 
 #[cfg(test)]

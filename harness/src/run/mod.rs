@@ -66,6 +66,9 @@ impl Runner<'_> {
     /// # Errors
     /// The request is wrong, the host fails, or a signal came. What was done until then is recorded.
     pub fn run(&self) -> Result<Results> {
+        for rule in self.plan.expectations.expired(jiff::Zoned::now().date()) {
+            self.progress.note(&format!("the allow-list's '{rule}' has expired: what it matches is a failure again"));
+        }
         let kernels = self.build()?;
         let trials = self.trials(&kernels)?;
         let bisections = if self.bisect { bisecting::run(self, &trials, &kernels)? } else { Vec::new() };
@@ -113,6 +116,7 @@ impl Runner<'_> {
             machine: self.machine,
             base_image: self.base_image,
             boot_seconds: self.plan.matrix.boot_seconds.map(|s| s.0),
+            expectations: &self.plan.expectations,
             cores: self.cores.as_ref(),
             dir,
             interrupt: self.interrupt,
@@ -232,7 +236,10 @@ fn exit_status(plan: &Plan, trials: &[Trial], problems: &[String]) -> u8 {
     if !plan.matrix.verdicts.is_empty() {
         return u8::from(!problems.is_empty());
     }
-    let found = |t: &Trial| matches!(t.outcome, Outcome::Fail | Outcome::Hang) || !t.seen.findings.is_empty();
+    let found = |t: &Trial| {
+        matches!(t.outcome, Outcome::Fail | Outcome::Hang)
+            || (t.outcome != Outcome::InfraError && t.finding().is_some())
+    };
     if trials.iter().any(found) {
         1
     } else if trials.iter().all(|t| t.outcome == Outcome::Pass) {

@@ -1,7 +1,7 @@
 //! A run in words: what a person reads at its end, and again from `show`.
 
 use crate::bisect::Conclusion;
-use crate::oracle::Finding;
+use crate::oracle::{self, Finding};
 use crate::outcome::Outcome;
 use crate::plan::Cell;
 use crate::record::{Bisection, Header, State};
@@ -51,17 +51,22 @@ pub fn trials_table(trials: &[&Trial], cells: &[Cell]) -> String {
     table(&head, &rows)
 }
 
-/// Findings grouped by signature: title, how often, on what.
+/// Findings grouped to bugs: the best report's title, how often, on what.
 pub fn findings(trials: &[&Trial]) -> String {
-    let mut groups: BTreeMap<&str, (&Finding, BTreeMap<&str, usize>)> = BTreeMap::new();
-    for trial in trials {
-        if let Some(finding) = trial.finding() {
-            let group = groups.entry(&finding.signature).or_insert((finding, BTreeMap::new()));
-            *group.1.entry(&trial.variant).or_default() += 1;
-        }
-    }
+    let found: Vec<(&Trial, &Finding)> = trials.iter().filter_map(|t| Some((*t, t.finding()?))).collect();
+    let findings: Vec<&Finding> = found.iter().map(|(_, finding)| *finding).collect();
     let mut text = String::new();
-    for (finding, on) in groups.values() {
+    for group in oracle::group(&findings) {
+        let finding = findings[group.best];
+        let mut on: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut others: Vec<&str> = Vec::new();
+        for &member in &group.members {
+            *on.entry(&found[member].0.variant).or_default() += 1;
+            let title = findings[member].title.as_str();
+            if title != finding.title && !others.contains(&title) {
+                others.push(title);
+            }
+        }
         let on: Vec<_> =
             on.iter().map(|(v, n)| if *n == 1 { (*v).to_owned() } else { format!("{v} ({n} times)") }).collect();
         let _ = writeln!(text, "finding: {}", finding.title);
@@ -70,6 +75,9 @@ pub fn findings(trials: &[&Trial]) -> String {
         }
         if let Some(location) = &finding.location {
             let _ = writeln!(text, "         at {location}");
+        }
+        if !others.is_empty() {
+            let _ = writeln!(text, "         also seen as {}", others.join(", "));
         }
         let _ = writeln!(text, "         on {}", on.join(", "));
     }

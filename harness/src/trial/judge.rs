@@ -1,8 +1,8 @@
 //! From what was seen of a guest to an outcome. Pure.
 
-use super::watch::{guest_finding, unprinted, Seen, Stop};
+use super::watch::{Seen, Stop};
 use crate::machine::ending::Ending;
-use crate::oracle::Class;
+use crate::oracle::{unprinted, violation, Class};
 use crate::outcome::Outcome;
 
 /// An outcome and a sentence that says why.
@@ -22,6 +22,9 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str, cpus: u32) -> Verdi
     if matches!(ending, Ending::Failed { .. } | Ending::InternalError { .. }) {
         // Findings that came first stand: a broken guest may well take its machine down.
         if seen.fatal().is_none() {
+            if matches!(ending, Ending::InternalError { .. }) {
+                seen.findings.push(violation("kvm-internal-error", &ending.to_string(), true));
+            }
             return verdict(Outcome::InfraError, ending.to_string());
         }
     }
@@ -54,7 +57,11 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str, cpus: u32) -> Verdi
         Some(Stop::Silent) => {
             let why = match &seen.stood_in {
                 Some(function) => format!("the guest fell silent; an NMI found a CPU in {function}"),
-                None => "the guest fell silent and the kernel did not say why".to_owned(),
+                None => {
+                    let phase = seen.phase.map_or("boot", |p| p.name());
+                    seen.findings.push(violation("guest-silent", &format!("no heartbeat during {phase}"), true));
+                    "the guest fell silent and the kernel did not say why".to_owned()
+                }
             };
             return verdict(Outcome::Hang, why);
         }
@@ -64,7 +71,7 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str, cpus: u32) -> Verdi
     }
     let Some(done) = &seen.done else {
         let phase = seen.phase.map_or("boot", |p| p.name());
-        let finding = guest_finding("guest-vanished", &format!("{ending} during {phase}, with no report"), true);
+        let finding = violation("guest-vanished", &format!("{ending} during {phase}, with no report"), true);
         let why = format!("the guest vanished ({ending}) during {phase} and its kernel said nothing");
         seen.findings.push(finding);
         return verdict(Outcome::Fail, why);
@@ -86,9 +93,9 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str, cpus: u32) -> Verdi
     if !broken.is_empty() {
         return verdict(Outcome::NotExercised, format!("did not happen: {}", broken.join(", ")));
     }
-    if !seen.findings.is_empty() {
-        // Warnings do not end a trial, but they are no pass.
-        let first = seen.findings.iter().find(|f| f.primary).unwrap_or(&seen.findings[0]);
+    // Warnings do not end a trial, but they are no pass.
+    let mut failures = seen.findings.iter().filter(|f| f.is_failure());
+    if let Some(first) = failures.clone().find(|f| f.primary).or_else(|| failures.next()) {
         return verdict(Outcome::Fail, first.title.clone());
     }
     verdict(Outcome::Pass, moved(seen))
@@ -195,7 +202,7 @@ mod tests {
     }
 
     fn bug() -> Finding {
-        let mut bug = guest_finding("x", "", true);
+        let mut bug = violation("x", "", true);
         bug.class = Class::KernelBug;
         bug
     }
@@ -232,18 +239,21 @@ mod tests {
 
         let error = Ending::InternalError { suberror: Some(1), instruction: "480fc74f20".into(), registers: None };
         let why = "KVM internal error 1 at instruction 480fc74f20".to_owned();
-        assert_eq!(judged(torturing(), &error), (Outcome::InfraError, why, vec![]));
+        let finding = ("kvm internal error".to_owned(), true);
+        assert_eq!(judged(torturing(), &error), (Outcome::InfraError, why, vec![finding]));
         let after = Seen { findings: vec![bug()], ..torturing() };
         assert_eq!(judged(after, &error).0, Outcome::Fail);
 
         let silent = Seen { stop: Some(Stop::Silent), stood_in: Some("shrink_lruvec".into()), ..torturing() };
         let why = "the guest fell silent; an NMI found a CPU in shrink_lruvec".to_owned();
         assert_eq!(judged(silent, &Ending::Stopped), (Outcome::Hang, why, vec![]));
+        let silent = Seen { stop: Some(Stop::Silent), ..torturing() };
+        assert_eq!(judged(silent, &Ending::Stopped).2, [("guest silent".to_owned(), true)]);
     }
 
     #[test]
     fn a_panic_before_hello_is_a_boot_failure_and_a_bug_is_not() {
-        let mut panic = guest_finding("x", "", true);
+        let mut panic = violation("x", "", true);
         panic.class = Class::Panic;
         let mut bug = panic.clone();
         bug.class = Class::KernelBug;

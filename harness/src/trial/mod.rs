@@ -12,6 +12,7 @@ use crate::image;
 use crate::interrupt::Interrupt;
 use crate::machine::ending::Ending;
 use crate::machine::{Disk, Machine, Running, Spec};
+use crate::oracle::expect::Expectations;
 use crate::outcome::Outcome;
 use crate::plan::Cell;
 use anyhow::Context;
@@ -65,6 +66,8 @@ pub struct Job<'a> {
     pub base_image: &'a Path,
     /// The matrix's boot deadline, if it has one.
     pub boot_seconds: Option<u32>,
+    /// Findings that are no failures.
+    pub expectations: &'a Expectations,
     /// The dumps that there are, if dumps are kept.
     pub cores: Option<&'a Cores>,
     /// Where its files go. Made here.
@@ -107,7 +110,8 @@ impl Trial {
     /// The finding that decided the outcome.
     pub fn finding(&self) -> Option<&crate::oracle::Finding> {
         let findings = &self.seen.findings;
-        findings.iter().find(|f| f.primary && f.severity.stops_trial()).or_else(|| findings.first())
+        let fatal = findings.iter().find(|f| f.primary && f.stops_trial());
+        fatal.or_else(|| findings.iter().find(|f| f.is_failure()))
     }
 
     /// How long the workload ran without a finding, in seconds of host time.
@@ -164,7 +168,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     let (mut running, console, events) = Running::start(job.machine, &spec, &machine_log)?;
     files::write_json(&job.dir.join(COMMAND), &running.argv)?;
 
-    let mut watch = Watch::new(limits, name);
+    let mut watch = Watch::new(limits, name).expecting(job.expectations.clone(), jiff::Zoned::now().date());
     let followed = follow(&mut watch, &mut running, console, events, job, phase)?;
     let (said, ending) = running.finish(job.machine, followed.by_us)?;
     if said.panicked {

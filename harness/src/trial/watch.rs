@@ -1,6 +1,8 @@
 //! Watching one guest: what its two streams say, and when to end it. Pure: time comes in with the bytes.
 
-use crate::oracle::{Class, Finding, Frame, Notice, Oracle, Severity};
+use crate::oracle::expect::Expectations;
+use crate::oracle::{violation, Class, Finding, Frame, Notice, Oracle, Severity};
+use jiff::civil::Date;
 use mmtorture_protocol::{Claim, Event, EventKind, Lines, Phase};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -142,6 +144,9 @@ pub struct Seen {
     pub error: Option<String>,
     /// The findings, in order.
     pub findings: Vec<Finding>,
+    /// What the console said that a healthy kernel under pressure says as well, by class: how often.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub noise: BTreeMap<String, u64>,
     /// The kernel told the machine that it panics (pvpanic).
     #[serde(default)]
     pub panicked: bool,
@@ -157,7 +162,7 @@ pub struct Seen {
 impl Seen {
     /// The finding that ends a trial: the first of those, primary ones before their consequences.
     pub fn fatal(&self) -> Option<&Finding> {
-        let mut fatal = self.findings.iter().filter(|f| f.severity.stops_trial());
+        let mut fatal = self.findings.iter().filter(|f| f.stops_trial());
         let first = fatal.next()?;
         Some(if first.primary { first } else { fatal.find(|f| f.primary).unwrap_or(first) })
     }
@@ -171,6 +176,8 @@ pub struct Watch {
     limits: Limits,
     trial: String,
     oracle: Oracle,
+    expectations: Expectations,
+    today: Date,
     lines: Lines,
     seen: Seen,
     console_bytes: u64,
@@ -196,7 +203,9 @@ impl Watch {
         Self {
             limits,
             trial,
-            oracle: Oracle::new(),
+            oracle: Oracle::with_noise(),
+            expectations: Expectations::default(),
+            today: Date::ZERO,
             lines: Lines::default(),
             seen: Seen::default(),
             console_bytes: 0,
@@ -207,6 +216,11 @@ impl Watch {
             panicked_at: None,
             asked: None,
         }
+    }
+
+    /// Watches with findings in mind that are no failures on this day.
+    pub fn expecting(self, expectations: Expectations, today: Date) -> Self {
+        Self { expectations, today, ..self }
     }
 
     /// The console said `bytes`.
@@ -323,11 +337,18 @@ impl Watch {
                 Notice::Opened { class: Class::Panic, .. } if self.asked.is_some() => {}
                 Notice::Opened { severity, .. } if severity.stops_trial() => self.opened(now),
                 Notice::Opened { .. } => {}
+                Notice::Completed(finding) if finding.class.is_noise() => {
+                    *self.seen.noise.entry(finding.class.to_string()).or_default() += 1;
+                }
                 Notice::Completed(mut finding) => {
                     if self.asked.is_some() {
                         self.answered(&mut finding);
                     }
-                    if finding.severity.stops_trial() {
+                    finding.expected = self.expectations.reason(&finding, self.today);
+                    if finding.expected.is_some() && finding.severity.stops_trial() {
+                        self.pardon();
+                    }
+                    if finding.stops_trial() {
                         // A report may turn out worse than its first line said.
                         self.opened(now);
                         if let Some(fatal) = &mut self.fatal {
@@ -340,6 +361,14 @@ impl Watch {
                     }
                 }
             }
+        }
+    }
+
+    /// The report that was to end the trial turned out to be expected: what nobody has completed yet is not held against it.
+    fn pardon(&mut self) {
+        if self.fatal.is_some_and(|fatal| fatal.completed.is_none()) {
+            self.fatal = None;
+            self.seen.times.finding_ms = None;
         }
     }
 
@@ -398,7 +427,9 @@ impl Watch {
                     fatal.completed = Some(now);
                 }
                 if self.seen.findings.len() < MAX_FINDINGS {
-                    self.seen.findings.push(guest_finding(&kind, &detail, primary));
+                    let mut finding = violation(&kind, &detail, primary);
+                    finding.expected = self.expectations.reason(&finding, self.today);
+                    self.seen.findings.push(finding);
                 }
             }
             EventKind::Done { elapsed_ms, vmstat, ops } => {
@@ -415,41 +446,6 @@ fn interrupted(frames: &[Frame]) -> Option<&str> {
     const ENTRIES: &[&str] = &["exc_nmi", "asm_exc_nmi", "end_repeat_nmi"];
     let entry = frames.iter().rposition(|f| !f.unreliable && ENTRIES.contains(&f.function.as_str()))?;
     frames[entry + 1..].iter().find(|f| !f.unreliable).map(|f| f.function.as_str())
-}
-
-/// A finding that the guest's own programs report.
-pub fn guest_finding(kind: &str, detail: &str, primary: bool) -> Finding {
-    // It came over the wire from a guest that may be broken: what names things is kept short and plain.
-    let kind: String = kind.chars().filter(|c| c.is_ascii_alphanumeric() || "-_ ".contains(*c)).take(64).collect();
-    unprinted(Class::Violation, &kind, &kind.replace('-', " "), detail, primary)
-}
-
-/// A finding that no console line shows.
-pub fn unprinted(class: Class, kind: &str, title: &str, detail: &str, primary: bool) -> Finding {
-    let reason: String = detail.chars().filter(|c| !c.is_control()).take(1024).collect();
-    Finding {
-        title: title.to_owned(),
-        alt_titles: Vec::new(),
-        class,
-        severity: Severity::Fatal,
-        signature: format!("{class}|{kind}"),
-        primary,
-        corrupted: false,
-        corrupted_why: None,
-        first_line: 0,
-        last_line: 0,
-        first_byte: 0,
-        end_byte: 0,
-        process: None,
-        pid: None,
-        cpu: None,
-        condition: None,
-        reason: Some(reason),
-        location: None,
-        taint: None,
-        guilty: None,
-        frames: Vec::new(),
-    }
 }
 
 fn millis(d: Duration) -> u64 {

@@ -29,6 +29,7 @@ pub(super) const FORMATS: &[Format] = &[
         title: "BUG: scheduling while atomic in {guilty}",
         signature: "schedule|{guilty}",
         guilt: super::Guilt::Waiter,
+        skip: &["schedule"],
         ..Format::DEFAULT
     },
     Format {
@@ -37,6 +38,17 @@ pub(super) const FORMATS: &[Format] = &[
         severity: Severity::Warning,
         title: "BUG: using {what} in preemptible code in {guilty}",
         signature: "{what}|{guilty}",
+        skip: &["dump_stack", "preemption", "preempt", "get_cpu_", "this_cpu_", "smp_processor_id"],
+        ..Format::DEFAULT
+    },
+    Format {
+        // cant_sleep(), cant_migrate()
+        head: &["BUG: assuming {what^atomic} context at ", "BUG: assuming {what^non migratable} context at "],
+        class: Class::AtomicSleep,
+        severity: Severity::Warning,
+        title: "BUG: assuming {what} context in {guilty}",
+        signature: "{what}|{guilty}",
+        body: &["pid: {pid:d}, name: {process}"],
         ..Format::DEFAULT
     },
 ];

@@ -6,7 +6,7 @@ use crate::oracle::finding::{Class, Severity};
 const ROW: Format = Format { class: Class::Lockdep, severity: Severity::Warning, ..Format::DEFAULT };
 
 /// Where lockdep names the function that did it, before any trace: `..., at: foo+0x1/0x2`.
-const AT: &[&str] = &["}, at: {function:s}+", "at: {function:s}+", "at: [<{_:x}>] {function:s}+"];
+const AT: &[&str] = &["at: [<{_:x}>] {function:s}+", "at: {function:s}+"];
 
 /// Rows.
 pub(super) const FORMATS: &[Format] = &[
@@ -19,11 +19,17 @@ pub(super) const FORMATS: &[Format] = &[
             "possible irq lock inversion dependency detected",
             "-safe -> {_:w} lock order detected",
             "WARNING: possible irq lock inversion",
-            "WARNING: Nested lock was not taken",
-            "Nested lock was not taken",
         ],
         title: "possible deadlock in {guilty}",
+        // `SOFTIRQ-safe -> SOFTIRQ-unsafe`: who takes the safe lock in the interrupt.
+        alts: &["possible deadlock in {owner}", "possible deadlock in {keeper}"],
         body: AT,
+        ..ROW
+    },
+    Format {
+        head: &["Nested lock was not taken"],
+        title: "WARNING: nested lock was not taken in {guilty}",
+        signature: "nested|{guilty}",
         ..ROW
     },
     Format {
@@ -46,6 +52,7 @@ pub(super) const FORMATS: &[Format] = &[
         title: "WARNING: held lock freed in {guilty}",
         alts: &["BUG: held lock freed in {guilty}"],
         signature: "freed|{guilty}",
+        body: AT,
         reporters: &["kfree", "kmem_cache_free", "slab_free", "debug_check_no_locks"],
         ..ROW
     },
@@ -54,6 +61,7 @@ pub(super) const FORMATS: &[Format] = &[
         title: "WARNING: still has locks held in {guilty}",
         alts: &["BUG: still has locks held in {guilty}"],
         signature: "held|{guilty}",
+        body: AT,
         ..ROW
     },
     Format {
@@ -67,6 +75,7 @@ pub(super) const FORMATS: &[Format] = &[
     Format {
         head: &["[ BUG: Invalid wait context ]"],
         title: "BUG: Invalid wait context in {guilty}",
+        alts: &["WARNING: locking bug in {guilty}"],
         signature: "wait|{guilty}",
         body: AT,
         ..ROW
@@ -76,6 +85,7 @@ pub(super) const FORMATS: &[Format] = &[
         title: "INFO: trying to register non-static key in {guilty}",
         signature: "key|{guilty}",
         reporters: &["register_lock_class", "assign_lock_key"],
+        skip: &["stack", "lock", "IRQ"],
         ..ROW
     },
     Format {
@@ -92,6 +102,8 @@ pub(super) const FORMATS: &[Format] = &[
         title: "WARNING: suspicious RCU usage in {guilty}",
         alts: &["INFO: suspicious RCU usage in {guilty}", "WARNING: suspicious RCU usage in {outer}"],
         body: &["{location:w} suspicious rcu_dereference", "{location:w} RCU-list traversed"],
+        absorbs: &[Class::RcuUsage],
+        skip: &["rcu", "kmem", "slab"],
         ..ROW
     },
     Format {
@@ -103,6 +115,7 @@ pub(super) const FORMATS: &[Format] = &[
         severity: Severity::Error,
         title: "BUG: spinlock {kind} in {guilty}",
         signature: "spinlock {kind}|{guilty}",
+        skip: &["spin_", "rq_lock"],
         end: End::Trace,
         ..ROW
     },

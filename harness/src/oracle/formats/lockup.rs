@@ -1,7 +1,10 @@
 //! What does not come back: CPUs, tasks, grace periods, worker pools.
 
-use super::{End, Format, Guilt};
+use super::{Alias, End, Format, Guilt};
 use crate::oracle::finding::{Class, Severity};
+
+/// The timer interrupt and RCU's own functions.
+const STALL_SKIP: &[&str] = &["apic_timer_interrupt", "rcu"];
 
 /// Rows.
 pub(super) const FORMATS: &[Format] = &[
@@ -11,6 +14,8 @@ pub(super) const FORMATS: &[Format] = &[
         title: "BUG: soft lockup in {guilty}",
         alts: &["stall in {guilty}", "BUG: soft lockup in {outer}", "stall in {outer}"],
         guilt: Guilt::Interrupted,
+        alias: Alias::Dispatched,
+        skip: STALL_SKIP,
         end: End::Trace,
         ..Format::DEFAULT
     },
@@ -20,6 +25,9 @@ pub(super) const FORMATS: &[Format] = &[
         title: "BUG: hard lockup in {guilty}",
         alts: &["stall in {guilty}"],
         any_caller: true,
+        guilt: Guilt::Interrupted,
+        alias: Alias::Dispatched,
+        skip: STALL_SKIP,
         ..Format::DEFAULT
     },
     Format {
@@ -36,6 +44,8 @@ pub(super) const FORMATS: &[Format] = &[
         // Both CPUs' points of view of one stall.
         absorbs: &[Class::RcuStall],
         guilt: Guilt::Interrupted,
+        alias: Alias::Dispatched,
+        skip: STALL_SKIP,
         end: End::Open,
         any_caller: true,
         ..Format::DEFAULT
@@ -49,6 +59,7 @@ pub(super) const FORMATS: &[Format] = &[
         title: "INFO: task hung in {guilty}",
         alts: &["hang in {guilty}", "INFO: task hung in {outer}", "hang in {outer}"],
         guilt: Guilt::Waiter,
+        alias: Alias::Waited,
         ..Format::DEFAULT
     },
     Format {
@@ -58,6 +69,7 @@ pub(super) const FORMATS: &[Format] = &[
         signature: "can't die|{guilty}",
         alts: &["hang in {guilty}"],
         guilt: Guilt::Waiter,
+        alias: Alias::Waited,
         ..Format::DEFAULT
     },
     Format {

@@ -19,9 +19,11 @@ mod bug;
 mod corruption;
 mod lockdep;
 mod lockup;
+mod noise;
 mod oops;
 mod page;
 mod panic;
+mod program;
 mod sanitizer;
 mod warning;
 
@@ -63,6 +65,17 @@ pub(super) enum Guilt {
     Nobody,
 }
 
+/// How `{alias}` is found: the function that fuzzers' dashboards put into the title of a report of this kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alias {
+    /// The first that is not common; see `plumbing::specific`.
+    Specific,
+    /// Whom the kernel handed on to: the inner functions are chance. See `plumbing::dispatched`.
+    Dispatched,
+    /// What the task waits for; see `plumbing::waited_for`.
+    Waited,
+}
+
 /// One format: a row of the table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Format {
@@ -84,10 +97,21 @@ pub(super) struct Format {
     pub signature: &'static str,
     /// Patterns of later lines; they fill fields that are still empty.
     pub body: &'static [&'static str],
+    /// The line after the head is the reason, whatever it says.
+    pub reason_follows: bool,
     /// Heads of these classes, met before this report's trace, belong to it: the same event in other words.
     pub absorbs: &'static [Class],
     /// Prefixes of functions (whole names with `$`) that report this and are not guilty.
     pub reporters: &'static [&'static str],
+    /// Counts only where no report is open: inside of one, such a line is a part of it.
+    pub orphan: bool,
+    /// How to find `{alias}`. Alternative titles with it need not be written down: every template that names `{guilty}` is tried
+    /// with `{alias}` in its place.
+    pub alias: Alias,
+    /// Fragments of functions that `{alias}` passes over besides the common ones; see `plumbing::lists::COMMON`.
+    pub skip: &'static [&'static str],
+    /// The function that the head names only found the problem: `{alias}` must come from the trace.
+    pub head_is_reporter: bool,
     /// Where to look for the guilty function.
     pub guilt: Guilt,
     /// How the report ends.
@@ -108,8 +132,13 @@ impl Format {
         alts: &[],
         signature: "{guilty}",
         body: &[],
+        reason_follows: false,
         absorbs: &[],
         reporters: &[],
+        orphan: false,
+        alias: Alias::Specific,
+        skip: &[],
+        head_is_reporter: false,
         guilt: Guilt::Trace,
         end: End::Trace,
         any_caller: false,
@@ -118,6 +147,7 @@ impl Format {
 
 /// All groups, in the order in which rows are tried.
 const TABLE: &[&[Format]] = &[
+    noise::FORMATS,
     page::FORMATS,
     corruption::FORMATS,
     sanitizer::FORMATS,
@@ -127,6 +157,7 @@ const TABLE: &[&[Format]] = &[
     oops::FORMATS,
     warning::FORMATS,
     panic::FORMATS,
+    program::FORMATS,
     bug::FORMATS,
 ];
 
@@ -182,7 +213,7 @@ pub(super) static COMPILED: LazyLock<Table> = LazyLock::new(|| {
 
 impl Table {
     /// The format that this line begins a report of, with what its pattern took.
-    pub fn head<'t>(&self, text: &'t str, stamped: bool) -> Option<(&Row, Captures<'t>)> {
+    pub fn head<'t>(&self, text: &'t str, stamped: bool, alone: bool) -> Option<(&Row, Captures<'t>)> {
         let mut candidates = Vec::new();
         self.triggers.find(text.as_bytes(), |row| {
             if row != NO_ROW && !candidates.contains(&row) {
@@ -194,7 +225,13 @@ impl Table {
         candidates
             .iter()
             .filter_map(|&i| self.rows.get(usize::from(i)))
+            .filter(|row| alone || !row.format.orphan)
             .find_map(|row| Some((row, row.captures(text, stamped)?)))
+    }
+
+    /// Where the first byte stands that may concern the engine while no report is open.
+    pub fn first_that_may_matter(&self, bytes: &[u8]) -> Option<usize> {
+        self.triggers.first(bytes)
     }
 
     /// Whether an unparsed line may concern the engine while no report is open.
@@ -219,7 +256,8 @@ mod tests {
             for template in format.alts.iter().chain([&format.title, &format.signature]) {
                 for name in template.split('{').skip(1).map(|t| t.split('}').next().unwrap_or("")) {
                     assert!(
-                        Field::named(name).is_some() || matches!(name, "guilty" | "owner" | "outer"),
+                        Field::named(name).is_some()
+                            || matches!(name, "guilty" | "owner" | "keeper" | "outer" | "alias" | "call"),
                         "`{template}`: {name}"
                     );
                 }

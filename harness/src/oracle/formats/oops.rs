@@ -1,6 +1,6 @@
 //! Oopses: the heads of x86's exceptions, then other architectures'. `show_regs()`, the trace and the end marker follow them all.
 
-use super::{End, Format};
+use super::{Alias, End, Format};
 use crate::oracle::finding::{Class, Severity};
 
 const ROW: Format =
@@ -12,7 +12,24 @@ const ACCESS: &[&str] = &["bad-access in {guilty}", "bad-access in {outer}"];
 /// Rows.
 pub(super) const FORMATS: &[Format] = &[
     Format {
-        head: &["kernel BUG at {location:w}!", "Kernel BUG at {function:s}+", "kernel BUG at {location:w}"],
+        // rust/kernel's panic handler prints why, then BUG()s.
+        head: &["rust_kernel: panicked at {location:w}"],
+        reason_follows: true,
+        class: Class::KernelBug,
+        title: "{reason} in {guilty}",
+        alts: &["kernel BUG in {guilty}"],
+        signature: "{reason}|{guilty}",
+        absorbs: &[Class::KernelBug, Class::InvalidOpcode, Class::Oops],
+        ..ROW
+    },
+    Format {
+        head: &[
+            "kernel BUG at {location:w}!",
+            "Kernel BUG at {function:s}+",
+            "kernel BUG at {location:w}",
+            // include/asm-generic/bug.h, where the architecture has no trap for it
+            "BUG: failure at {location:w}/{function:s}()!",
+        ],
         unless: &["[verbose debug info unavailable] "],
         class: Class::KernelBug,
         title: "kernel BUG in {guilty}",
@@ -25,6 +42,8 @@ pub(super) const FORMATS: &[Format] = &[
         head: &[
             "BUG: kernel NULL pointer dereference, address:",
             "BUG: unable to handle kernel NULL pointer dereference",
+            // powerpc
+            "BUG: Kernel NULL pointer dereference",
             "Unable to handle kernel NULL pointer dereference",
         ],
         class: Class::NullDereference,
@@ -37,6 +56,9 @@ pub(super) const FORMATS: &[Format] = &[
         head: &[
             "BUG: unable to handle page fault for address:",
             "BUG: unable to handle kernel paging request",
+            // powerpc
+            "BUG: Unable to handle kernel data access",
+            "BUG: Unable to handle kernel instruction fetch",
             "Unable to handle kernel paging request",
             "Unable to handle kernel access",
             "Unable to handle kernel execute",
@@ -62,6 +84,7 @@ pub(super) const FORMATS: &[Format] = &[
         class: Class::StackOverflow,
         title: "BUG: stack guard page was hit in {guilty}",
         alts: &["stack-overflow in {guilty}"],
+        alias: Alias::Dispatched,
         absorbs: &[Class::Oops, Class::DoubleFault, Class::StackOverflow],
         ..ROW
     },
@@ -94,6 +117,16 @@ pub(super) const FORMATS: &[Format] = &[
         ..ROW
     },
     Format {
+        // pgtable_bad(): a reserved bit was set in the page tables that the CPU walked.
+        head: &["Corrupted page table at address {_:x}", "Bad pagetable: {_:x} [#"],
+        class: Class::BadPageTable,
+        title: "BUG: corrupted page table in {guilty}",
+        signature: "reserved bit|{guilty}",
+        absorbs: &[Class::BadPageTable, Class::Oops],
+        ..ROW
+    },
+    Format { head: &["stack segment: {_:x} [#", "stack segment: "], title: "stack segment fault in {guilty}", ..ROW },
+    Format {
         head: &["divide error: {_:x} [#", "divide_error: {_:x} [#"],
         class: Class::DivideError,
         title: "divide error in {guilty}",
@@ -101,7 +134,6 @@ pub(super) const FORMATS: &[Format] = &[
     },
     Format {
         head: &[
-            "stack segment: {_:x} [#",
             "int3: {_:x} [#",
             "debug: {_:x} [#",
             "alignment check: {_:x} [#",
@@ -110,6 +142,12 @@ pub(super) const FORMATS: &[Format] = &[
             "coprocessor segment overrun: {_:x} [#",
             "invalid TSS: {_:x} [#",
             "control protection: {_:x} [#",
+            // s390's program checks
+            "specification exception: {_:x} ilc:",
+            "operation exception: {_:x} ilc:",
+            "addressing exception: {_:x} ilc:",
+            "monitor event: {_:x} ilc:",
+            "illegal operation: {_:x} ilc:",
             "control-protection exception:",
         ],
         title: "BUG: kernel trap in {guilty}",
@@ -131,18 +169,27 @@ pub(super) const FORMATS: &[Format] = &[
     Format {
         head: &["Internal error: {kind}: {_:x} [#", "Internal error: {kind} [#"],
         title: "Internal error in {guilty}",
+        alts: ACCESS,
         signature: "{kind}|{guilty}",
         ..ROW
     },
     Format {
         head: &["Bad mode in {kind} handler detected"],
         title: "Bad mode in {guilty}",
+        alts: &["kernel panic: bad mode"],
         absorbs: &[Class::Oops],
         ..ROW
     },
     Format {
         // riscv's `Oops [#1]`, s390's `Oops: 0004 ilc:3 [#1]`, powerpc's `Oops: Kernel access of bad area`, x86's bare one.
-        head: &["Oops: {kind}, sig: {_:d} [#", "Oops: {_:x} [#", "Oops: {_:x} ilc:", "^Oops [#", "Oops: {kind} [#"],
+        head: &[
+            "Oops: {kind}, sig: {_:d} [#",
+            "Oops: {_:x} [#",
+            "Oops: {_:x} ilc:",
+            "^Oops [#",
+            "Oops: {kind} [#",
+            "Kernel BUG [#",
+        ],
         title: "Oops in {guilty}",
         ..ROW
     },

@@ -38,6 +38,16 @@ const CHECKERS: &[&str] = &[
     "print_bad_page_map",
 ];
 
+const NO_VICTIM: Format = Format {
+    class: Class::OomDeadlock,
+    severity: Severity::Fatal,
+    title: "BUG: out of memory with nothing to kill",
+    signature: "no-victim",
+    guilt: Guilt::Nobody,
+    end: End::Line,
+    ..Format::DEFAULT
+};
+
 /// Rows.
 pub(super) const FORMATS: &[Format] = &[
     Format {
@@ -71,7 +81,7 @@ pub(super) const FORMATS: &[Format] = &[
         ],
         class: Class::BadPageState,
         title: "BUG: Bad page state[ ({reason})] in {guilty}",
-        alts: &["BUG: Bad page state in {guilty}", "BUG: Bad page state in {owner}"],
+        alts: &["BUG: Bad page state in {guilty}", "BUG: Bad page state in {owner}", "BUG: Bad page state in {keeper}"],
         signature: "[{reason}|]{guilty}",
         body: &["dumped because: {reason}"],
         reporters: CHECKERS,
@@ -81,10 +91,12 @@ pub(super) const FORMATS: &[Format] = &[
         head: &[
             "BUG: Bad page map in process {process}  pte:",
             "BUG: Bad page map in process {process} pte:",
+            // 6.18 says which level of the tables it is.
             "BUG: Bad page map in process {process}  {what:s}:",
         ],
         class: Class::BadPageMap,
         title: "BUG: Bad page map in {guilty}",
+        alts: &["BUG: Bad page map"],
         body: &["dumped because: {reason}"],
         reporters: CHECKERS,
         ..Format::DEFAULT
@@ -93,20 +105,52 @@ pub(super) const FORMATS: &[Format] = &[
         head: &["BUG: Bad page cache in process {process}  pfn:", "BUG: Bad page cache in process {process} pfn:"],
         class: Class::BadPageCache,
         title: "BUG: Bad page cache[ ({reason})] in {guilty}",
-        alts: &["BUG: Bad page cache in {guilty}", "BUG: Bad page cache in {owner}"],
+        alts: &["BUG: Bad page cache in {guilty}", "BUG: Bad page cache in {owner}", "BUG: Bad page cache in {keeper}"],
         signature: "[{reason}|]{guilty}",
         body: &["dumped because: {reason}"],
         reporters: CHECKERS,
         ..Format::DEFAULT
     },
     Format {
+        head: &["Read-error on swap-device ({_}", "Write-error on swap-device ({_}"],
+        class: Class::SwapIo,
+        severity: Severity::Warning,
+        title: "I/O error on a swap device",
+        signature: "io",
+        guilt: Guilt::Nobody,
+        end: End::Line,
+        ..Format::DEFAULT
+    },
+    Format {
+        // zram, zswap: what was swapped out cannot be read back.
+        head: &["Decompression failed! err={_:w}"],
+        class: Class::SwapIo,
+        title: "compressed page cannot be decompressed",
+        signature: "decompression",
+        guilt: Guilt::Nobody,
+        end: End::Line,
+        ..Format::DEFAULT
+    },
+    Format {
+        // dio_warn_stale_pagecache()
+        head: &["Page cache invalidation failure on direct I/O"],
+        title: "page cache invalidation failure on direct I/O",
+        signature: "stale page cache",
+        guilt: Guilt::Nobody,
+        end: End::Line,
+        ..Format::DEFAULT
+    },
+    Format {
         // The value is the leak's size in pages; its type is what tells anonymous from shmem, file and swap accounting.
         head: &[
+            // 6.16 names the task.
+            "BUG: Bad rss-counter state mm:{_:w} type:{what:w} val:{_:w} Comm:{process} Pid:{pid:d}",
             "BUG: Bad rss-counter state mm:{_:w} type:{what:w} val:",
             "BUG: Bad rss-counter state mm:{_:w} idx:{what:w} val:",
         ],
         class: Class::BadRssCounter,
         title: "BUG: Bad rss-counter state {what}",
+        alts: &["BUG: Bad rss-counter state"],
         signature: "{what}",
         guilt: Guilt::Nobody,
         end: End::Line,
@@ -116,6 +160,7 @@ pub(super) const FORMATS: &[Format] = &[
         head: &["BUG: non-zero {what:w} on freeing mm"],
         class: Class::PgtablesLeak,
         title: "BUG: non-zero {what} on freeing mm",
+        alts: &["BUG: non-zero {what} on freeing mm: NUM"],
         signature: "{what}",
         guilt: Guilt::Nobody,
         end: End::Line,
@@ -181,14 +226,14 @@ pub(super) const FORMATS: &[Format] = &[
         ..Format::DEFAULT
     },
     Format {
-        head: &["Out of memory and no killable processes", "System is deadlocked on memory"],
-        class: Class::OomDeadlock,
-        severity: Severity::Fatal,
-        title: "BUG: out of memory with nothing to kill",
-        signature: "no-victim",
-        guilt: Guilt::Nobody,
-        end: End::Line,
-        ..Format::DEFAULT
+        head: &["Out of memory and no killable processes"],
+        alts: &["kernel panic: Out of memory and no killable processes..."],
+        ..NO_VICTIM
+    },
+    Format {
+        head: &["System is deadlocked on memory"],
+        alts: &["kernel panic: System is deadlocked on memory"],
+        ..NO_VICTIM
     },
     Format {
         head: &["Huh VM_FAULT_OOM leaked out to the #PF handler"],

@@ -1,6 +1,6 @@
 //! Panics and reboots. After an oops they are its consequence; alone they are the finding.
 
-use super::{End, Format, Guilt};
+use super::{Alias, End, Format, Guilt};
 use crate::oracle::finding::{Class, Severity};
 
 const ROW: Format = Format {
@@ -20,6 +20,9 @@ pub(super) const FORMATS: &[Format] = &[
         class: Class::StackOverflow,
         title: "kernel panic: corrupted stack end in {guilty}",
         alts: &["stack-overflow in {guilty}"],
+        guilt: Guilt::Waiter,
+        alias: Alias::Dispatched,
+        skip: &["schedule", "retint_kernel"],
         ..ROW
     },
     Format {
@@ -29,6 +32,31 @@ pub(super) const FORMATS: &[Format] = &[
         ],
         class: Class::StackOverflow,
         title: "kernel panic: stack is corrupted in {guilty}",
+        skip: &["stack_chk"],
+        ..ROW
+    },
+    Format {
+        head: &["Kernel panic - not syncing: Couldn't open N_TTY ldisc for "],
+        title: "kernel panic: Couldn't open N_TTY ldisc",
+        signature: "n_tty",
+        ..ROW
+    },
+    Format {
+        head: &["Kernel panic - not syncing: {reason^Out of memory}"],
+        class: Class::OomDeadlock,
+        title: "kernel panic: {reason}",
+        signature: "panic_on_oom",
+        ..ROW
+    },
+    Format {
+        // After these the report's own head is missing: it would have made the panic a consequence.
+        head: &[
+            "Kernel panic - not syncing: {reason^Fatal exception} in interrupt",
+            "Kernel panic - not syncing: {reason^panic_on_warn set}",
+            "Kernel panic - not syncing: {reason^hung_task: blocked tasks}",
+        ],
+        title: "kernel panic: {reason}",
+        signature: "{reason}",
         ..ROW
     },
     Format {
@@ -42,7 +70,7 @@ pub(super) const FORMATS: &[Format] = &[
     },
     Format {
         // Only one after the log's first is a finding; the engine counts them.
-        head: &["^Linux version {_:w} ("],
+        head: &["^Linux version {_:w} (", "^Booting the kernel"],
         unless: &[],
         class: Class::Reboot,
         title: "unexpected kernel reboot",

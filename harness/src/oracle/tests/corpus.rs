@@ -13,7 +13,7 @@ struct Sample {
 }
 
 fn folder() -> Option<PathBuf> {
-    let named = std::env::var_os("MMTORTURE_OOPS_CORPUS").map(PathBuf::from);
+    let named = std::env::var_os("MMTORTURE_CORPUS").map(PathBuf::from);
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus/oops");
     [named, Some(beside)].into_iter().flatten().find(|p| p.is_dir())
 }
@@ -46,7 +46,7 @@ pub(super) fn logs() -> Vec<Vec<u8>> {
 
 fn samples() -> Vec<Sample> {
     let Some(folder) = folder() else {
-        println!("skipped: no ../../shared/corpus/oops beside the checkout and MMTORTURE_OOPS_CORPUS not set");
+        println!("skipped: no ../../shared/corpus/oops beside the checkout and MMTORTURE_CORPUS not set");
         return Vec::new();
     };
     let mut samples: Vec<Sample> = std::fs::read_dir(folder).unwrap().map(|e| read(&e.unwrap().path())).collect();
@@ -67,10 +67,9 @@ fn scan(log: &[u8]) -> Vec<Finding> {
     super::completed(notices)
 }
 
-/// How many logs may be missed or be named otherwise than by syzkaller, whose titles skip memory management's functions and put
-/// a stall's blame on the system call: a floor against regressions, not an aim.
-const FLOOR_FOUND: usize = 97;
-const FLOOR_NAMED: usize = 45;
+/// Of a hundred logs with a title: how many must be found, and be named so. Floors, not aims.
+const FLOOR_FOUND: usize = 100;
+const FLOOR_NAMED: usize = 90;
 
 #[test]
 fn most_real_logs_are_read_right() {

@@ -1,6 +1,7 @@
 //! Tests of the oracle as a whole. The texts follow the kernel's format strings; names and numbers are made up.
 
 mod corpus;
+mod formats;
 mod mm;
 mod properties;
 mod streams;

@@ -187,3 +187,26 @@ fn a_console_flood_is_bounded() {
     watch.console(s(0.1), &[b'x'; 1001]);
     assert_eq!(watch.tick(s(0.2)), Some(Stop::ConsoleFlood));
 }
+
+#[test]
+fn noise_is_counted_and_is_no_finding() {
+    let mut watch = watch();
+    say(&mut watch, 2.0, &[HELLO, TORTURE]);
+    watch.console(s(3.0), b"[    3.000000][  T100] cc1[44]: segfault at 0 ip 0 sp 0 error 4 in cc1[0+1]\n");
+    let seen = watch.finish(s(4.0));
+    assert!(seen.findings.is_empty());
+    assert_eq!(seen.noise, BTreeMap::from([("user-fault".to_owned(), 1)]));
+}
+
+#[test]
+fn an_expected_report_does_not_end_the_trial() {
+    let expectations = Expectations { kinds: vec!["kernel-bug".parse().unwrap()], rules: Vec::new() };
+    let mut watch = watch().expecting(expectations, Date::constant(2026, 1, 1));
+    say(&mut watch, 2.0, &[HELLO, TORTURE]);
+    watch.console(s(4.0), BUG.as_bytes());
+    assert_eq!(watch.tick(s(4.6)), None);
+    assert_eq!(watch.tick(s(8.0)), None);
+    let seen = watch.finish(s(9.0));
+    assert_eq!(seen.findings[0].expected.as_deref(), Some("expect: kernel-bug"));
+    assert!(!seen.findings[0].is_failure() && seen.times.finding_ms.is_none());
+}

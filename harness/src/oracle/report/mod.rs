@@ -1,26 +1,30 @@
-//! One report while it is being read, and how it becomes a finding.
+//! One report while it is being read.
+
+mod close;
 
 use super::body::{Context, Part, Side};
-use super::finding::{Class, Finding, Frame};
+use super::finding::{Class, Context as Cpu, Frame};
 use super::formats::{End, Guilt, Row};
 use super::frames::Ip;
 use super::line::{Caller, Line};
-use super::naming::{cut, normalize, Names};
-use super::pattern::{render, render_optional, Captures, Field, FIELDS};
-use super::plumbing::{base_name, Plumbing};
+use super::naming::{cut, headline};
+use super::pattern::{Captures, Field, FIELDS};
 
-/// Lines of one report; what follows is not part of it. The longest that we know, lockdep's, have about 300.
-const MAX_LINES: u32 = 400;
+/// Lines of one report; what follows is not part of it. The longest that end by themselves, lockdep's, have about 300; that of an
+/// overflown stack may have a line for every 16 bytes of it, and is cut.
+const MAX_LINES: u32 = 1500;
 /// Bytes of one report.
-const MAX_BYTES: usize = 64 << 10;
-/// Entries kept of the main trace.
-const MAX_FRAMES: usize = 128;
+const MAX_BYTES: usize = 192 << 10;
+/// Entries kept of the main trace; those marked `?` only up to half as many, since a deep recursion's outer end matters too.
+const MAX_FRAMES: usize = 384;
 /// Entries kept of the owner's trace.
 const MAX_OWNER_FRAMES: usize = 24;
 /// Lines that are not the trace's, after which it is over: without caller ids, other CPUs' lines stand between its entries.
 const MAX_TAIL: u32 = 4;
 /// Lines of others, after which a report whose own lines stopped is over.
 const MAX_FOREIGN: u32 = 200;
+/// Functions kept that a report names besides its first.
+const MAX_NAMED: usize = 8;
 /// Bytes kept of a captured text.
 const MAX_FIELD: usize = 256;
 
@@ -59,9 +63,15 @@ pub(super) struct Report {
     caller: Option<Caller>,
     fields: [Option<String>; FIELDS],
     context: Context,
+    /// On whose stack the main trace begins.
+    cpu: Option<Cpu>,
     section: Section,
+    /// Who prints the main trace, where several callers' lines may belong to the report.
+    trace_caller: Option<Caller>,
     frames: Vec<Frame>,
     owner: Vec<Frame>,
+    /// Functions that the report named after the first: lockdep's other locks.
+    named: Vec<String>,
     primary: bool,
     first_line: u64,
     first_byte: u64,
@@ -72,6 +82,10 @@ pub(super) struct Report {
     tail: u32,
     foreign: u32,
     damage: Option<&'static str>,
+    /// The first line is the kernel's beyond doubt.
+    stamped: bool,
+    /// The first line as a title.
+    headline: String,
 }
 
 impl Report {
@@ -82,9 +96,12 @@ impl Report {
             caller: line.caller,
             fields: Default::default(),
             context: Context::default(),
+            cpu: None,
             section: Section::Head,
+            trace_caller: None,
             frames: Vec::new(),
             owner: Vec::new(),
+            named: Vec::new(),
             primary,
             first_line: line.number,
             first_byte: line.first_byte,
@@ -94,6 +111,8 @@ impl Report {
             bytes: line.text.len(),
             tail: 0,
             foreign: 0,
+            stamped: line.stamped,
+            headline: cut(&headline(&line.text), MAX_FIELD).to_owned(),
             damage: (!line.terminated).then_some("the log ends inside its first line"),
         };
         report.keep(captures);
@@ -112,6 +131,33 @@ impl Report {
     /// Whether lines of that caller are this report's own. A line without a caller among lines with one is not the kernel's.
     pub fn owns(&self, caller: Option<Caller>) -> bool {
         self.caller.is_none() || self.caller == caller
+    }
+
+    /// Whether a line can be this report's at all: programs that print to the same terminal bear no time stamp.
+    pub fn may_own(&self, line: &Line<'_>) -> bool {
+        line.stamped || !self.stamped
+    }
+
+    /// Whether it is about what a healthy kernel says as well.
+    pub fn is_noise(&self) -> bool {
+        self.row.format.class.is_noise()
+    }
+
+    /// Whether it is about a panic.
+    pub fn is_panic(&self) -> bool {
+        self.row.format.end == End::Panic
+    }
+
+    /// A report with a trace of its own, by the same caller as far as can be told: what follows is that one's.
+    pub fn interrupted_by_noise(&mut self) {
+        if self.is_young() || (self.caller.is_none() && self.section == Section::Main) {
+            self.damaged("another report's trace was printed into it");
+        }
+    }
+
+    /// Something happened to the log inside of this report.
+    pub fn damaged(&mut self, why: &'static str) {
+        self.damage.get_or_insert(why);
     }
 
     /// Whether a line of that caller may be printed on this report's behalf by another CPU.
@@ -164,6 +210,10 @@ impl Report {
         if !line.terminated {
             self.damage.get_or_insert("the log ends inside a line of it");
         }
+        if self.row.format.reason_follows && self.lines == 2 {
+            self.keep(vec![(Field::Reason, line.text.trim())]);
+            self.claim(line);
+        }
         if self.frames.iter().all(|f| f.ip) || self.fields[Field::Reason as usize].is_none() {
             let row = self.row;
             if let Some(captures) = row.body.iter().find_map(|p| p.captures(&line.text)) {
@@ -180,14 +230,31 @@ impl Report {
         match part {
             Part::Frame(frame) => {
                 self.claim(line);
+                if self.trace_caller.is_none() || self.trace_caller == line.caller {
+                    self.take_frame(frame);
+                }
+            }
+            Part::Call(callee, frame) => {
+                self.claim(line);
+                if !traced && matches!(self.section, Section::Head | Section::Main) {
+                    let known = self.frames.last().is_some_and(|f| f.function == *callee);
+                    if !known {
+                        self.take_frame(&Frame { function: callee.clone(), offset: None, size: None, ..frame.clone() });
+                    }
+                }
                 self.take_frame(frame);
             }
             Part::TraceStart => {
                 self.claim(line);
                 self.section = match self.section {
                     Section::Side(Side::Kthread) => Section::Side(Side::Other),
-                    _ if traced => Section::After,
-                    _ => Section::Main,
+                    _ if traced && !self.awaits_other_trace() => Section::After,
+                    _ => {
+                        self.frames.retain(|f| f.ip && !traced);
+                        self.trace_caller = line.caller;
+                        self.tail = 0;
+                        Section::Main
+                    }
                 };
             }
             Part::OwnTraceAhead if !traced => {
@@ -215,7 +282,22 @@ impl Report {
                 self.claim(line);
                 self.take_context(context);
             }
-            Part::Registers | Part::TraceMark => self.claim(line),
+            Part::TraceMark(cpu) => {
+                self.claim(line);
+                // The trace begins where the report was made; older kernels mark the interrupt's stack only.
+                if self.section == Section::Main && !traced {
+                    self.cpu = self.cpu.or(*cpu);
+                }
+            }
+            Part::NmiBacktrace => {
+                self.claim(line);
+                if self.awaits_other_trace() {
+                    self.frames.clear();
+                    self.trace_caller = None;
+                    self.section = Section::Head;
+                }
+            }
+            Part::Registers => self.claim(line),
             Part::EndTrace => {
                 self.claim(line);
                 self.section = Section::Ended;
@@ -245,13 +327,19 @@ impl Report {
         false
     }
 
+    /// A stall's report holds several CPUs' and tasks' traces: the one meant shows the interrupt that found the CPU stuck.
+    fn awaits_other_trace(&self) -> bool {
+        self.row.format.guilt == Guilt::Interrupted && self.row.format.end == End::Open && self.interrupt().is_none()
+    }
+
     fn take_frame(&mut self, frame: &Frame) {
         match self.section {
             // KFENCE, KCSAN and KMSAN print the trace without a heading.
             Section::Head | Section::Main => {
                 self.section = Section::Main;
                 self.tail = 0;
-                if self.frames.len() < MAX_FRAMES {
+                let room = if frame.unreliable { MAX_FRAMES / 2 } else { MAX_FRAMES };
+                if self.frames.len() < room {
                     self.frames.push(frame.clone());
                 }
             }
@@ -286,6 +374,8 @@ impl Report {
             let slot = &mut self.fields[field as usize];
             if slot.is_none() {
                 *slot = Some(cut(text, MAX_FIELD).to_owned());
+            } else if field == Field::Function && self.named.len() < MAX_NAMED {
+                self.named.push(cut(text, MAX_FIELD).to_owned());
             }
         }
     }
@@ -296,111 +386,5 @@ impl Report {
 
     fn field(&self, field: Field) -> Option<&str> {
         self.fields[field as usize].as_deref()
-    }
-
-    /// The finding that the report amounts to.
-    pub fn close(mut self, over: Over) -> Box<Finding> {
-        let format = self.row.format;
-        let guilty = self.guilty();
-        let names = Names {
-            guilty: guilty.clone(),
-            owner: self.plumbing().first_guilty(&self.owner),
-            outer: self.outer(),
-            fields: std::array::from_fn(|i| self.fields[i].as_deref().map(normalize)),
-        };
-        let lookup = |name: &str| names.get(name);
-        let title = cut(&render(format.title, &lookup), MAX_FIELD).to_owned();
-        let mut alt_titles: Vec<String> = Vec::new();
-        for template in format.alts {
-            let Some(alt) = render_optional(template, &lookup) else { continue };
-            let alt = cut(&alt, MAX_FIELD).to_owned();
-            if alt != title && !alt_titles.contains(&alt) {
-                alt_titles.push(alt);
-            }
-        }
-        let signature = format!("{}|{}", format.class, render(format.signature, &lookup));
-        let corrupted_why = self.corruption(over).map(str::to_owned);
-        Box::new(Finding {
-            title,
-            alt_titles,
-            class: format.class,
-            severity: format.severity,
-            signature,
-            primary: self.primary,
-            corrupted: corrupted_why.is_some(),
-            corrupted_why,
-            first_line: self.first_line,
-            last_line: self.last_line,
-            first_byte: self.first_byte,
-            end_byte: self.end_byte,
-            process: self.field(Field::Process).map(str::to_owned).or(self.context.process.take()),
-            pid: self.number(Field::Pid).or(self.context.pid),
-            cpu: self.number(Field::Cpu).or(self.context.cpu),
-            condition: self.field(Field::Condition).map(str::to_owned),
-            reason: self.field(Field::Reason).map(str::to_owned),
-            location: self.field(Field::Location).map(str::to_owned),
-            taint: self.context.taint.take(),
-            guilty,
-            frames: self.frames,
-        })
-    }
-
-    fn number(&self, field: Field) -> Option<u32> {
-        self.field(field)?.parse().ok()
-    }
-
-    fn corruption(&self, over: Over) -> Option<&'static str> {
-        let format = self.row.format;
-        if self.damage.is_some() || format.end == End::Line {
-            return self.damage;
-        }
-        let ended = over == Over::Itself || self.section == Section::Ended;
-        match over {
-            // What is missing may still have been on its way: a prefix of a log must not claim to hold a whole report.
-            Over::LogEnd if self.section != Section::Ended => Some("the log ends before the report does"),
-            Over::Reboot if !ended => Some("the machine rebooted before the report's end"),
-            _ if format.guilt != Guilt::Nobody && self.frames.is_empty() && format.end != End::Panic => {
-                Some("no stack trace")
-            }
-            _ => None,
-        }
-    }
-
-    fn plumbing(&self) -> Plumbing {
-        let format = self.row.format;
-        Plumbing { reporters: format.reporters, waiting: matches!(format.guilt, Guilt::Waiter | Guilt::Interrupted) }
-    }
-
-    fn guilty(&self) -> Option<String> {
-        let plumbing = self.plumbing();
-        match self.row.format.guilt {
-            Guilt::Nobody => None,
-            Guilt::Interrupted => Plumbing { waiting: false, ..plumbing }.first_guilty(self.interrupted()),
-            Guilt::Trace | Guilt::Waiter => {
-                let named = self.field(Field::Function).map(base_name).filter(|f| !plumbing.covers(f));
-                named.map(str::to_owned).or_else(|| plumbing.first_guilty(&self.frames))
-            }
-        }
-    }
-
-    /// The part of the trace that ran when the timer interrupt found the CPU stuck.
-    fn interrupted(&self) -> &[Frame] {
-        const TIMER: [&str; 6] =
-            ["asm_sysvec_", "apic_timer_interrupt", "smp_apic_timer", "el1_irq", "el1h_64_irq", "asm_common_interrupt"];
-        let at = self.frames.iter().position(|f| f.ip).or_else(|| {
-            let timer = |f: &Frame| TIMER.iter().any(|t| f.function.starts_with(t));
-            self.frames.iter().position(timer).map(|at| at + 1)
-        });
-        &self.frames[at.unwrap_or(0)..]
-    }
-
-    /// A second candidate, for alternative titles. For what does not come back, where the task entered the kernel; for anything
-    /// else, who called a service that all the kernel uses.
-    fn outer(&self) -> Option<String> {
-        match self.row.format.guilt {
-            Guilt::Nobody => None,
-            Guilt::Interrupted | Guilt::Waiter => self.plumbing().outermost(&self.frames),
-            Guilt::Trace => self.plumbing().first_user(&self.frames),
-        }
     }
 }
