@@ -92,7 +92,10 @@ fn a_silent_guest_says_where_it_stands() {
 fn a_guest_with_acpi_powers_off_and_tells_its_machine_of_a_panic() {
     let _alone = alone();
     let bench = Bench::new();
-    let lines = format!("{FULL_KERNEL}\nseries: ['{}']\nvariants: [base, all]", test_series("panic-late"));
+    // Two nodes: the guest says which it found, or the trial would be not-exercised.
+    let dimensions = "dimensions: {thp: always, cpus: 2, numa: 2, memory: 320M, swap: 'zram:1G'}";
+    let lines =
+        format!("{FULL_KERNEL}\n{dimensions}\nseries: ['{}']\nvariants: [base, all]", test_series("panic-late"));
     let trials = run(&bench, &lines, &["--core"], 1);
     for (folder, trial) in &trials {
         if trial["variant"] == "base" {

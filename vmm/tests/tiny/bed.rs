@@ -15,9 +15,15 @@ fn all_of_it_in_the_testbed() {
     let me = std::env::current_exe().unwrap();
     // This binary is static, and the bed sees it where it is here.
     let job = Job::new([me.to_str().unwrap(), "--test-threads=1", "--nocapture"]);
-    let output = bed.run(&job.env(INSIDE, "1").limit(Duration::from_secs(300))).unwrap();
-    assert!(output.status.success(), "{}{}", output.stdout(), output.stderr());
-    assert!(!output.stdout().contains("skipped:"), "{}", output.stdout());
+    let job = job.env(INSIDE, "1").limit(Duration::from_secs(120));
+    // The emulation loses a guest now and then (docs/testbed.md).
+    let passed = (1..=3).any(|_| {
+        let output = bed.run(&job).unwrap();
+        println!("{}{}", output.stdout(), output.stderr());
+        assert!(!output.stdout().contains("skipped:"), "{}", output.stdout());
+        output.status.success()
+    });
+    assert!(passed, "no attempt of 3 passed");
 }
 
 /// All that it needs is to open /dev/kvm.
