@@ -61,7 +61,7 @@ bed: build
 e2e: build bed drgn
 	$(CARGO) test --release --workspace --locked --test '*'
 
-# Whole kernels on the VMM in the testbed: five minutes. Not in `make test`: the bed's emulation loses guests.
+# Whole kernels on the VMM in the testbed: five minutes. Not in `make test`: there guests are lost now and then (docs/testbed.md).
 nested: build bed drgn
 	MMTORTURE_NESTED=1 $(CARGO) test --release -p mmtorture-harness --locked --test nested -- --nocapture --test-threads=1
 

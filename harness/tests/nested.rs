@@ -3,8 +3,8 @@
 //!
 //! Kernels are built here, where the cache is; the bed sees it, and runs them.
 //!
-//! The odds: QEMU 7.2's emulated SVM loses a guest now and then (docs/testbed.md), on which no VMM has any influence. So
-//! what is to be shown must show in one of [`ATTEMPTS`]; each that does not is printed.
+//! The odds: in the bed a guest is lost now and then, and it is not known why (docs/testbed.md). So what is to be shown
+//! must show in one of [`ATTEMPTS`]; each that does not is printed.
 
 mod common;
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often a guest may be lost to the emulation.
+/// How often a guest may be lost.
 const ATTEMPTS: usize = 5;
 
 const MMTORTURE: &str = env!("CARGO_BIN_EXE_mmtorture");
@@ -30,7 +30,7 @@ fn share() -> PathBuf {
 fn bed() -> Option<&'static Testbed> {
     if std::env::var_os("MMTORTURE_NESTED").is_none() {
         println!(
-            "skipped: the testbed's emulation loses guests now and then (docs/testbed.md); `make nested` runs this"
+            "skipped: in the testbed guests are lost now and then (docs/testbed.md); `make nested` runs this"
         );
         return None;
     }

@@ -16,7 +16,7 @@ fn all_of_it_in_the_testbed() {
     // This binary is static, and the bed sees it where it is here.
     let job = Job::new([me.to_str().unwrap(), "--test-threads=1", "--nocapture"]);
     let job = job.env(INSIDE, "1").limit(Duration::from_secs(120));
-    // The emulation loses a guest now and then (docs/testbed.md).
+    // There a guest is lost now and then (docs/testbed.md).
     let passed = (1..=3).any(|_| {
         let output = bed.run(&job).unwrap();
         println!("{}{}", output.stdout(), output.stderr());
