@@ -5,6 +5,7 @@ use super::monitor::{Board, Monitor, Said, PATIENCE};
 use super::{control, Machine, Ports, Spec};
 use crate::error::Result;
 use anyhow::Context;
+use mmtorture_vmm::control::{Command as Ask, Reply};
 use mmtorture_vmm::ending;
 use serde_json::Value;
 use std::fs::File;
@@ -92,35 +93,38 @@ impl Controlled {
         Ok(Self { board, listener, control: control.to_owned() })
     }
 
-    fn ask(&self, word: &str) -> Result<Value> {
-        control::ask(&self.control, word, None, PATIENCE)
+    fn ask(&self, word: &str, command: Ask) -> Result<Reply> {
+        control::ask(&self.control, word, command, None, PATIENCE)
     }
 }
 
 impl Monitor for Controlled {
     fn pause(&mut self) -> Result<()> {
-        self.ask("pause").map(drop)
+        self.ask("pause", Ask::Pause {}).map(drop)
     }
 
     fn resume(&mut self) -> Result<()> {
-        self.ask("resume").map(drop)
+        self.ask("resume", Ask::Resume {}).map(drop)
     }
 
     fn nmi(&mut self) -> Result<()> {
-        self.ask("nmi").map(drop)
+        self.ask("nmi", Ask::Nmi { vcpu: None }).map(drop)
     }
 
     fn dump(&mut self, path: &Path, patience: Duration) -> Result<()> {
         let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        control::ask(&self.control, "dump", Some(&file), patience).map(drop)
+        control::ask(&self.control, "dump", Ask::Dump {}, Some(&file), patience).map(drop)
     }
 
     fn status(&mut self) -> Result<String> {
-        Ok(self.ask("status")?["status"]["state"].as_str().unwrap_or_default().to_owned())
+        let state = self.ask("status", Ask::Status {})?.status.map(|status| status.state);
+        // Its own spelling, as on the socket.
+        let word = state.and_then(|state| serde_json::to_value(state).ok());
+        Ok(word.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
     fn quit(&mut self) -> Result<()> {
-        self.ask("quit").map(drop)
+        self.ask("quit", Ask::Quit {}).map(drop)
     }
 
     fn said(&mut self) -> Said {
@@ -208,6 +212,11 @@ mod tests {
         assert_eq!(said("{\"ending\":\"something-new\"}\n"), Said::default());
     }
 
+    const STATUS: &str = concat!(
+        r#"{"ok":true,"status":{"state":"paused","vcpus":["paused"],"uptime_ms":1,"memory":2,"resident":3,"#,
+        "\"panicked\":false}}\n"
+    );
+
     /// The control socket's other end: answers each connection's command, and takes the file of a dump.
     #[test]
     fn commands_go_to_the_control_socket() {
@@ -229,7 +238,7 @@ mod tests {
                     }
                 }
                 let reply = match text.trim() {
-                    "{\"do\":\"status\"}" => "{\"ok\":true,\"status\":{\"state\":\"paused\"}}\n",
+                    "{\"do\":\"status\"}" => STATUS,
                     "{\"do\":\"nmi\"}" => "{\"ok\":false,\"error\":\"no vCPU runs\"}\n",
                     _ => "{\"ok\":true}\n",
                 };
