@@ -8,7 +8,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e bed nested drgn proof fuzz figures-vmm figure-symbols corpus fuzz-oracle \
+.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figure-symbols corpus fuzz-oracle \
 	bench-oracle
 
 help:
@@ -18,7 +18,6 @@ help:
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
-	@echo 'make nested  whole kernels on the VMM in the testbed: five minutes'
 	@echo 'make fuzz    feed ten million mutated inputs to the VMM: ten minutes'
 	@echo 'make figures-vmm    the figures of docs/vmm.md: ten minutes'
 	@echo 'make figure-symbols VMLINUX=FILE    the time that docs/symbols.md tells'
@@ -60,10 +59,6 @@ bed: build
 
 e2e: build bed drgn
 	$(CARGO) test --release --workspace --locked --test '*'
-
-# Whole kernels on the VMM in the testbed: five minutes. Not in `make test`: there guests are lost now and then (docs/testbed.md).
-nested: build bed drgn
-	MMTORTURE_NESTED=1 $(CARGO) test --release -p mmtorture-harness --locked --test nested -- --nocapture --test-threads=1
 
 # Without Python's venv or a package index, the test is skipped.
 drgn: build

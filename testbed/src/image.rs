@@ -2,7 +2,7 @@
 
 use crate::modules::{self, WANTED};
 use crate::package::Kernel;
-use crate::wire::{Setup, SETUP_PATH, VERSION};
+use crate::wire::{Module, Setup, SETUP_PATH, VERSION};
 use crate::Error;
 use mmtorture_bootkit::cpio::Cpio;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,8 @@ pub fn initramfs(kernel: &Kernel, init: &Path, shares: &[PathBuf]) -> Result<Vec
     for module in modules {
         let path = format!("/modules/{}.ko", module.name);
         cpio.file(&path, &module.object);
-        setup.modules.push(path);
+        let parameters = modules::parameters(&module.name).to_owned();
+        setup.modules.push(Module { path, parameters });
     }
     for (index, share) in shares.iter().enumerate() {
         let path = share.to_str().ok_or_else(|| Error::failed(format!("{} is not UTF-8", share.display())))?;

@@ -9,6 +9,17 @@ use std::path::{Path, PathBuf};
 /// What the guest needs beyond what Debian builds in: the bus, the port, the host's files, room to write over them, KVM.
 pub const WANTED: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay", "virtio_rng", "kvm_amd"];
 
+/// Module parameters that are not the kernel's defaults.
+///
+/// Without nested paging KVM keeps shadow page tables. TCG's emulation of nested paging (QEMU 7.2, 10.0 and 11.1) loses
+/// guests, ours and QEMU's alike: docs/testbed.md has the counts.
+const PARAMETERS: &[(&str, &str)] = &[("kvm_amd", "npt=0")];
+
+/// The parameters that the module called `name` is loaded with, as `insmod` takes them.
+pub fn parameters(name: &str) -> &'static str {
+    PARAMETERS.iter().find(|(module, _)| *module == name).map_or("", |(_, parameters)| parameters)
+}
+
 /// A module, read.
 #[derive(Debug)]
 pub struct Module {

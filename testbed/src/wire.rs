@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 
 /// Which form of this protocol both sides speak. The guest's side is built into an initramfs by the host's, so a
 /// difference means that `testbed-init` is of another build.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest payload. Output comes in pieces far shorter; a longer length is a stream that went wrong.
 const MAX_PAYLOAD: usize = 1 << 20;
@@ -22,12 +22,22 @@ pub const SETUP_PATH: &str = "/testbed.json";
 pub struct Setup {
     /// [`VERSION`].
     pub version: u32,
-    /// Module files in the initramfs, dependencies first.
-    pub modules: Vec<String>,
+    /// Modules, dependencies first.
+    pub modules: Vec<Module>,
     /// 9p mount tag of the host's root.
     pub root: String,
     /// 9p mount tags of the read-write folders, and where they belong.
     pub shares: Vec<(String, String)>,
+}
+
+/// A module to load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Module {
+    /// Its file in the initramfs.
+    pub path: String,
+    /// Its parameters, as `insmod` takes them.
+    pub parameters: String,
 }
 
 /// A command to run.

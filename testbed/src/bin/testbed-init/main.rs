@@ -8,9 +8,10 @@ mod keys;
 mod root;
 
 use anyhow::{ensure, Context as _};
-use mmtorture_testbed::wire::{Frame, Hello, Setup, SETUP_PATH, VERSION};
+use mmtorture_testbed::wire::{Frame, Hello, Module, Setup, SETUP_PATH, VERSION};
 use rustix::system::RebootCommand;
 use rustix::time::ClockId;
+use std::ffi::CString;
 use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,7 +49,7 @@ fn live() -> anyhow::Result<()> {
     for module in &setup.modules {
         // One that is refused is missed later, with a better message: kvm_amd where there is no SVM, for instance.
         if let Err(error) = load(module) {
-            eprintln!("testbed-init: {module}: {error}");
+            eprintln!("testbed-init: {}: {error}", module.path);
         }
     }
     let kvm_ms = Path::new("/dev/kvm").exists().then(uptime_ms);
@@ -72,11 +73,11 @@ fn live() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load(path: &str) -> anyhow::Result<()> {
-    let module = File::open(path)?;
-    rustix::system::finit_module(&module, c"", 0)?;
+fn load(module: &Module) -> anyhow::Result<()> {
+    let object = File::open(&module.path)?;
+    rustix::system::finit_module(&object, &CString::new(module.parameters.as_str())?, 0)?;
     // Its place in the initramfs is memory.
-    Ok(std::fs::remove_file(path)?)
+    Ok(std::fs::remove_file(&module.path)?)
 }
 
 fn open_port() -> anyhow::Result<File> {
