@@ -5,24 +5,33 @@
 
 mod anon_churn;
 mod board;
+mod cgroup;
 mod cli;
-mod compact;
 mod gate;
 mod host;
 mod job;
+mod ledger;
 mod life;
 mod memory;
+mod mix;
 mod output;
 mod pattern;
+mod pressure;
 mod process;
 mod region;
 mod rng;
+mod scratch;
+mod size;
 mod supervise;
+mod swapping;
+mod sys;
+mod window;
 
 use cli::Request;
 use host::Host;
-use job::{Pressure, WORKLOADS};
+use job::{Ask, Pressure, WORKLOADS};
 use output::Output;
+use scratch::Scratch;
 use std::io::Write as _;
 use std::process::ExitCode;
 use supervise::{End, Verdict};
@@ -47,17 +56,26 @@ fn fail(code: u8, message: &str) -> ExitCode {
 }
 
 fn run() -> Result<u8, Failure> {
-    let (workload, ask, time, json) = match cli::parse(std::env::args_os()).map_err(Failure::Request)? {
+    let run = match cli::parse(std::env::args_os()).map_err(Failure::Request)? {
         Request::Print(text) => return print(&text),
         Request::List { json } => return print(&list(json)),
-        Request::Run { workload, ask, time, json } => (WORKLOADS[workload], ask, time, json),
+        Request::Run(run) => run,
     };
-    let host = Host::read().map_err(|error| Failure::Machine(error.into()))?;
-    let job = workload.prepare(&ask, &host).map_err(Failure::Request)?;
-    let mut output = if json { Output::Json } else { Output::text(job.says.clone()) };
-    let full = ask.pressure == Pressure::Full;
-    let Verdict { end, violations } =
-        supervise::run(workload, &job, ask.seed, time, full, &mut output).map_err(Failure::Machine)?;
+    let host = Host::read(run.pressure).map_err(|error| Failure::Machine(error.into()))?;
+    let full = run.pressure == Pressure::Full;
+    let scratch = match &run.scratch {
+        Some(folder) => Scratch::given(folder).map_err(Failure::Request)?,
+        None if full => Scratch::own(host.available + host.swap_free),
+        None => Scratch::default(),
+    };
+    let ask = Ask { seed: run.seed, memory: run.memory, pressure: run.pressure, scratch };
+    let plan = run.what.prepare(&ask, &host).map_err(Failure::Request)?;
+    let mut output = if run.json { Output::Json } else { Output::text(plan.says.clone()) };
+    let keep = swapping::Keep::now();
+    let verdict = supervise::run(&plan, ask.seed, run.time, full, &mut output);
+    drop(keep);
+    ask.scratch.clean();
+    let Verdict { end, violations } = verdict.map_err(Failure::Machine)?;
     Ok(match end {
         _ if violations > 0 => 1,
         End::Signal(signal) => 128 + u8::try_from(signal).unwrap_or(0),
@@ -72,11 +90,11 @@ fn print(text: &str) -> Result<u8, Failure> {
 }
 
 fn list(json: bool) -> String {
+    let own = WORKLOADS.iter().map(|workload| (workload.name(), workload.about(), workload.ops()));
+    let all = own.chain([(mix::MIX, mix::ABOUT, &[] as &[_])]);
     if json {
-        let entries = WORKLOADS.iter().map(
-            |workload| serde_json::json!({ "name": workload.name(), "about": workload.about(), "ops": workload.ops() }),
-        );
+        let entries = all.map(|(name, about, ops)| serde_json::json!({ "name": name, "about": about, "ops": ops }));
         return format!("{:#}\n", serde_json::Value::from_iter(entries));
     }
-    WORKLOADS.iter().map(|workload| format!("{:16} {}\n", workload.name(), workload.about())).collect()
+    all.map(|(name, about, _)| format!("{name:20} {about}\n")).collect()
 }
