@@ -80,6 +80,7 @@ pub trait Workload: Sync {
 /// Every workload, in the order of `torture list`. A new one is a module and a line here.
 pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::anon_churn::AnonChurn,
+    &crate::kbuild_lite::KbuildLite,
 ];
 
 /// Shorthand for a claim.

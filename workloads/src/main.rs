@@ -10,6 +10,7 @@ mod cli;
 mod gate;
 mod host;
 mod job;
+mod kbuild_lite;
 mod ledger;
 mod life;
 mod memory;
@@ -22,10 +23,12 @@ mod region;
 mod rng;
 mod scratch;
 mod size;
+mod stamp;
 mod supervise;
 mod swapping;
 mod sys;
 mod window;
+mod worker;
 
 use cli::Request;
 use host::Host;
@@ -37,6 +40,9 @@ use std::process::ExitCode;
 use supervise::{End, Verdict};
 
 fn main() -> ExitCode {
+    if let Some(code) = worker::run(&std::env::args_os().take(16).collect::<Vec<_>>()) {
+        return code;
+    }
     match run() {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Request(message)) => fail(2, &message),
