@@ -81,6 +81,7 @@ pub trait Workload: Sync {
 pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::anon_churn::AnonChurn,
     &crate::kbuild_lite::KbuildLite,
+    &crate::shared_dirty_zap::SharedDirtyZap,
 ];
 
 /// Shorthand for a claim.

@@ -22,6 +22,7 @@ mod process;
 mod region;
 mod rng;
 mod scratch;
+mod shared_dirty_zap;
 mod size;
 mod stamp;
 mod supervise;
