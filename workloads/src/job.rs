@@ -82,6 +82,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::anon_churn::AnonChurn,
     &crate::kbuild_lite::KbuildLite,
     &crate::shared_dirty_zap::SharedDirtyZap,
+    &crate::exit_storm::ExitStorm,
 ];
 
 /// Shorthand for a claim.

@@ -7,6 +7,7 @@ mod anon_churn;
 mod board;
 mod cgroup;
 mod cli;
+mod exit_storm;
 mod gate;
 mod host;
 mod job;
