@@ -83,6 +83,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::kbuild_lite::KbuildLite,
     &crate::shared_dirty_zap::SharedDirtyZap,
     &crate::exit_storm::ExitStorm,
+    &crate::anon_exit::AnonExit,
 ];
 
 /// Shorthand for a claim.

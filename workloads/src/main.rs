@@ -4,6 +4,7 @@
 //! starts `torture NAME --seconds N --seed S --pressure full --json` and relays the reports.
 
 mod anon_churn;
+mod anon_exit;
 mod board;
 mod cgroup;
 mod cli;
