@@ -84,6 +84,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::shared_dirty_zap::SharedDirtyZap,
     &crate::exit_storm::ExitStorm,
     &crate::anon_exit::AnonExit,
+    &crate::thp_split_collapse::ThpSplitCollapse,
 ];
 
 /// Shorthand for a claim.

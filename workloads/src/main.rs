@@ -30,6 +30,7 @@ mod stamp;
 mod supervise;
 mod swapping;
 mod sys;
+mod thp_split_collapse;
 mod window;
 mod worker;
 
