@@ -85,6 +85,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::exit_storm::ExitStorm,
     &crate::anon_exit::AnonExit,
     &crate::thp_split_collapse::ThpSplitCollapse,
+    &crate::shmem_punch::ShmemPunch,
 ];
 
 /// Shorthand for a claim.

@@ -25,6 +25,7 @@ mod region;
 mod rng;
 mod scratch;
 mod shared_dirty_zap;
+mod shmem_punch;
 mod size;
 mod stamp;
 mod supervise;
