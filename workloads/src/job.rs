@@ -86,6 +86,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::anon_exit::AnonExit,
     &crate::thp_split_collapse::ThpSplitCollapse,
     &crate::shmem_punch::ShmemPunch,
+    &crate::migrate_storm::MigrateStorm,
 ];
 
 /// Shorthand for a claim.

@@ -16,6 +16,7 @@ mod kbuild_lite;
 mod ledger;
 mod life;
 mod memory;
+mod migrate_storm;
 mod mix;
 mod output;
 mod pattern;
