@@ -87,6 +87,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::thp_split_collapse::ThpSplitCollapse,
     &crate::shmem_punch::ShmemPunch,
     &crate::migrate_storm::MigrateStorm,
+    &crate::swap_thrash::SwapThrash,
 ];
 
 /// Shorthand for a claim.

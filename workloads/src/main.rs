@@ -30,6 +30,7 @@ mod shmem_punch;
 mod size;
 mod stamp;
 mod supervise;
+mod swap_thrash;
 mod swapping;
 mod sys;
 mod thp_split_collapse;
