@@ -88,6 +88,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::shmem_punch::ShmemPunch,
     &crate::migrate_storm::MigrateStorm,
     &crate::swap_thrash::SwapThrash,
+    &crate::memcg_move::MemcgMove,
 ];
 
 /// Shorthand for a claim.

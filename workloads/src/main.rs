@@ -15,6 +15,7 @@ mod job;
 mod kbuild_lite;
 mod ledger;
 mod life;
+mod memcg_move;
 mod memory;
 mod migrate_storm;
 mod mix;
