@@ -89,6 +89,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::migrate_storm::MigrateStorm,
     &crate::swap_thrash::SwapThrash,
     &crate::memcg_move::MemcgMove,
+    &crate::mremap_collapse::MremapCollapse,
 ];
 
 /// Shorthand for a claim.

@@ -19,6 +19,7 @@ mod memcg_move;
 mod memory;
 mod migrate_storm;
 mod mix;
+mod mremap_collapse;
 mod output;
 mod pattern;
 mod pressure;
