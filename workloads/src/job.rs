@@ -90,6 +90,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::swap_thrash::SwapThrash,
     &crate::memcg_move::MemcgMove,
     &crate::mremap_collapse::MremapCollapse,
+    &crate::ksm_merge_fork::KsmMergeFork,
 ];
 
 /// Shorthand for a claim.

@@ -13,6 +13,7 @@ mod gate;
 mod host;
 mod job;
 mod kbuild_lite;
+mod ksm_merge_fork;
 mod ledger;
 mod life;
 mod memcg_move;
