@@ -91,6 +91,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::memcg_move::MemcgMove,
     &crate::mremap_collapse::MremapCollapse,
     &crate::ksm_merge_fork::KsmMergeFork,
+    &crate::uffd_mix::UffdMix,
 ];
 
 /// Shorthand for a claim.

@@ -37,6 +37,8 @@ mod swap_thrash;
 mod swapping;
 mod sys;
 mod thp_split_collapse;
+mod uffd;
+mod uffd_mix;
 mod window;
 mod worker;
 
