@@ -92,6 +92,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::mremap_collapse::MremapCollapse,
     &crate::ksm_merge_fork::KsmMergeFork,
     &crate::uffd_mix::UffdMix,
+    &crate::oom_reap::OomReap,
 ];
 
 /// Shorthand for a claim.

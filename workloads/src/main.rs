@@ -21,6 +21,7 @@ mod memory;
 mod migrate_storm;
 mod mix;
 mod mremap_collapse;
+mod oom_reap;
 mod output;
 mod pattern;
 mod pressure;
