@@ -93,6 +93,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::ksm_merge_fork::KsmMergeFork,
     &crate::uffd_mix::UffdMix,
     &crate::oom_reap::OomReap,
+    &crate::gup_pin::GupPin,
 ];
 
 /// Shorthand for a claim.

@@ -10,6 +10,7 @@ mod cgroup;
 mod cli;
 mod exit_storm;
 mod gate;
+mod gup_pin;
 mod host;
 mod job;
 mod kbuild_lite;
