@@ -94,6 +94,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::uffd_mix::UffdMix,
     &crate::oom_reap::OomReap,
     &crate::gup_pin::GupPin,
+    &crate::file_thp::FileThp,
 ];
 
 /// Shorthand for a claim.

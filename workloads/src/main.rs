@@ -9,6 +9,7 @@ mod board;
 mod cgroup;
 mod cli;
 mod exit_storm;
+mod file_thp;
 mod gate;
 mod gup_pin;
 mod host;
