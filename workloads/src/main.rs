@@ -13,6 +13,7 @@ mod file_thp;
 mod gate;
 mod gup_pin;
 mod host;
+mod idle;
 mod job;
 mod kbuild_lite;
 mod ksm_merge_fork;
