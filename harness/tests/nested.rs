@@ -104,9 +104,9 @@ fn a_swap_disk_gives_back_what_it_was_given() {
     let _alone = alone();
     let Some(bed) = bed() else { return };
     let bench = Bench::within(&share());
-    let dimensions = "dimensions: {thp: always, cpus: 2, memory: 192M, swap: 'disk:1G'}";
-    let lines = format!("{FULL_KERNEL}\nvariants: [base]\nseconds: 30\n{dimensions}");
-    // What is still in the swap cache is not read back from the disk.
+    let dimensions = "dimensions: {thp: always, cpus: 2, memory: 320M, swap: 'disk:1G'}";
+    let lines = format!("{FULL_KERNEL}\nvariants: [base]\nworkloads: [swap-thrash-verify]\nseconds: 30\n{dimensions}");
+    // It declares that pages come back, too: what is still in the swap cache is not read from the disk.
     let trials = torture(bed, &bench, &lines, &[]);
     let (_, trial) = &trials[0];
     assert_passed(trial, "power-off");
