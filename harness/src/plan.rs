@@ -93,7 +93,7 @@ impl Plan {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
 
         for (i, workload) in matrix.workloads.iter().enumerate() {
-            if !workloads.contains(workload) {
+            if !exists(workload, workloads) {
                 return Err(Error::request(format!(
                     "{}: workloads: there is no '{workload}', expected one of {}",
                     path.display(),
@@ -299,6 +299,18 @@ fn cells(matrix: &Matrix, variants: &[Arc<Variant>]) -> Vec<Cell> {
     cells
 }
 
+/// Whether `workload` is one of `names`, or a mix of some as `mix:anon-churn=2,shmem-punch` says.
+fn exists(workload: &str, names: &[String]) -> bool {
+    let Some((mix, parts)) = workload.split_once(':') else { return names.iter().any(|name| name == workload) };
+    let part = |part: &str| {
+        let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
+        name != mix
+            && names.iter().any(|n| n == name)
+            && weight.parse().is_ok_and(|weight| (1..=100u32).contains(&weight))
+    };
+    mix == "mix" && parts.split(',').all(part)
+}
+
 /// `VARIANT.WORKLOAD.HASH`: the words for people, the hash for identity.
 fn cell_id(variant: &Variant, settings: &BTreeMap<String, String>, workload: &str, seconds: u32) -> String {
     let mut hash = Hasher::new("cell").field(variant.meaning()).field(workload).field(seconds.to_string());
@@ -306,6 +318,8 @@ fn cell_id(variant: &Variant, settings: &BTreeMap<String, String>, workload: &st
         hash = hash.field(dimension).field(setting);
     }
     let words = variant.name.replace(['/', ':'], "-");
+    // What a mix is made of is in the hash, and would be too long a name for a folder.
+    let workload = workload.split(':').next().unwrap_or_default();
     format!("{words}.{workload}.{}", &hash.finish()[..8])
 }
 
@@ -359,11 +373,20 @@ mod tests {
     }
 
     #[test]
+    fn a_mix_is_as_good_as_what_it_is_made_of() {
+        let a = plan(&format!("{HEAD}workloads: ['mix:anon-churn=2', 'mix:anon-churn=3']\nseconds: 5\n")).unwrap();
+        let ids: Vec<_> = a.cells.iter().map(|cell| cell.id.as_str()).collect();
+        assert!(ids[0].starts_with("base.mix.") && ids[0] != ids[1], "{ids:?}");
+    }
+
+    #[test]
     fn what_a_matrix_names_must_exist() {
         let with = |text: &str| plan(&format!("{HEAD}{text}")).unwrap_err();
         for (text, word) in [
             ("workloads: [anon-chrun]\nseconds: 5\n", "anon-churn"),
             ("workloads: []\nseconds: 5\n", "nothing to run"),
+            ("workloads: ['mix:anon-chrun=2']\nseconds: 5\n", "there is no 'mix:anon-chrun=2'"),
+            ("workloads: ['mix:anon-churn=0']\nseconds: 5\n", "there is no 'mix:anon-churn=0'"),
             ("workloads: [anon-churn]\nseconds: 5\nseries: [absent]\n", "absent"),
             ("workloads: [anon-churn]\nseconds: 5\nseries: [s]\nvariants: ['prefix:4']\n", "4"),
             ("workloads: [anon-churn]\nseconds: 5\nseries: [s, s]\n", "two series"),

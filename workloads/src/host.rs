@@ -18,8 +18,6 @@ pub struct Host {
     pub can_compact: bool,
     /// NUMA nodes with memory.
     pub nodes: usize,
-    /// Whether anonymous memory may get huge pages.
-    pub thp: bool,
 }
 
 impl Host {
@@ -35,8 +33,6 @@ impl Host {
             swap_free: meminfo(&text, "SwapFree").unwrap_or(0),
             can_compact: pressure == Pressure::Full && writable(COMPACT_MEMORY),
             nodes: std::fs::read_to_string("/sys/devices/system/node/has_memory").map_or(1, |text| nodes(&text)),
-            thp: std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
-                .is_ok_and(|text| !text.contains("[never]")),
         })
     }
 }
@@ -91,7 +87,7 @@ pub mod tests {
 
     /// A host with so many MiB.
     pub fn host(available: u64, swap: u64) -> Host {
-        Host { available: available << 20, swap_free: swap << 20, can_compact: true, nodes: 1, thp: true }
+        Host { available: available << 20, swap_free: swap << 20, can_compact: true, nodes: 1 }
     }
 
     #[test]

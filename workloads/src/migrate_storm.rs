@@ -76,7 +76,7 @@ impl Workload for MigrateStorm {
         let mut claims = vec![claim("ranges", &["moved-ranges", "bound-ranges", "compactions"], 4)];
         if ask.full() {
             claims.push(claim("migration", &["pgmigrate_success"], 256));
-            if host.thp && nodes > 1 {
+            if nodes > 1 {
                 claims.push(claim("thp-migration", &["thp_migration_success"], 1));
             }
         }

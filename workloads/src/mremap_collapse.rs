@@ -3,8 +3,8 @@
 //! Kernel paths: move_page_tables() with move_normal_pmd() and move_huge_pmd(), move_ptes() and its flush,
 //! MREMAP_DONTUNMAP; MADV_COLLAPSE of both places (collapse_huge_page(), and for files collapse_file() with
 //! retract_page_tables() and collapse_pte_mapped_thp()), mlock and munlock, page-out. Races: the page table that moves
-//! against the one that is retracted or collapsed; rmap walks that look in the old place. Shown by: thp_collapse_alloc
-//! and the count of moves.
+//! against the one that is retracted or collapsed; rmap walks that look in the old place. Shown by: thp_fault_alloc or
+//! thp_file_alloc, thp_collapse_alloc, and the count of moves.
 
 use crate::board::ops;
 use crate::host::Host;
@@ -83,6 +83,7 @@ impl Workload for MremapCollapse {
         roles.extend(pressure::compact(host, COMPACT).map(|role| Role { count: 1, ..role }));
         let mut claims = vec![claim("moves", &["table-moves"], 16)];
         if ask.full() {
+            claims.push(claim("thp-fault", &["thp_fault_alloc", "thp_file_alloc"], 2));
             claims.push(claim("thp-collapse", &["thp_collapse_alloc"], 1));
         }
         Ok(Job { says, claims, roles })

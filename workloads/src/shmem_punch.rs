@@ -82,7 +82,7 @@ impl Workload for ShmemPunch {
         roles.extend(pressure::reclaim(ask, RECLAIM));
         let mut claims = vec![claim("holes", &["punched-holes"], 10)];
         if ask.full() {
-            claims.push(claim("shmem-thp", &["thp_file_alloc", "thp_collapse_alloc"], 4));
+            claims.push(claim("shmem-thp", &["thp_file_alloc"], 4));
             if size.swap {
                 claims.push(claim("swap-out", &["pswpout", "zswpout"], 16));
             }

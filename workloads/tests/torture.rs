@@ -94,7 +94,7 @@ fn the_workloads_of_a_mix_take_turns() {
     let turns = counts(three, "882102", &["--seconds", "6"]);
     let busy = |name: &str| turns[name] > 0;
     let all = ["idle/idle-looks", "exit-storm/exits-mapped", "anon-exit-vs-reclaim/exits-mapped"];
-    assert!(all.into_iter().all(busy), "two of three at a time, and after four seconds the third: {turns:?}");
+    assert!(all.into_iter().all(busy), "two of three at a time, and after three seconds the third: {turns:?}");
 }
 
 #[test]
