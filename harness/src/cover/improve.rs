@@ -25,18 +25,26 @@ struct Search<'a, 'b> {
     budget: usize,
 }
 
-/// Takes rows away for as long as the budget lasts, but not below `least`. The budget counts tuples looked at and not
-/// time, so that a slow machine finds the same array.
+/// How far the search goes.
+pub(super) struct Limits {
+    /// Rows that are given and stay.
+    pub(super) fixed: usize,
+    /// There is no array of fewer rows.
+    pub(super) least: usize,
+    /// Tuples that may be looked at: not a time, so that a slow machine finds the same array.
+    pub(super) budget: usize,
+}
+
+/// Takes rows away for as long as the budget lasts.
 pub(super) fn improve(
     coverage: Coverage<'_>,
     rules: &Rules,
     start: &Domains,
     random: &mut Random,
     rows: Vec<Vec<Value>>,
-    fixed: usize,
-    least: usize,
-    budget: usize,
+    limits: &Limits,
 ) -> Result<Vec<Vec<Value>>, Tangled> {
+    let Limits { fixed, least, budget } = *limits;
     let mut best = rows.clone();
     let tabu = vec![vec![0; start.len()]; rows.len()];
     let mut search = Search { coverage, rules, start, random, rows, fixed, tabu, moves: 0, budget };

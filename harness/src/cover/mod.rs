@@ -11,6 +11,7 @@ mod tuples;
 
 pub use rules::{Forbid, Literal, Mask, Value, MAX_VALUES};
 
+use improve::Limits;
 use random::Random;
 use rules::{Domains, Rules, Tangled};
 use tuples::{Coverage, Tuples};
@@ -149,7 +150,8 @@ impl Problem {
         if !greedy::fill(&mut coverage, &rules, &start, &mut random, &mut rows, MAX_ROWS)? {
             return Err(CoverError::TooLarge);
         }
-        let rows = improve::improve(coverage, &rules, &start, &mut random, rows, fixed, least, self.budget)?;
+        let limits = Limits { fixed, least, budget: self.budget };
+        let rows = improve::improve(coverage, &rules, &start, &mut random, rows, &limits)?;
         Ok(Array { rows, tuples: legal, illegal: tuples.len() - legal, t })
     }
 
