@@ -2,6 +2,8 @@
 //!
 //! Everything else sees types that deserialize themselves, and errors with a file, a line and a column.
 
+pub mod locate;
+
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::{Path, PathBuf};

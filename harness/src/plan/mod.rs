@@ -1,14 +1,26 @@
 //! From a matrix to cells: which kernels to build, which cells to run on them. Pure, once the files are read.
 
+mod cell;
+mod choose;
+pub mod estimate;
+mod factors;
+pub mod legal;
+mod order;
+pub mod shard;
+
+pub use cell::Cell;
+pub use choose::{Choice, LeftOut, Tuples};
+
 use crate::error::{Error, Result};
 use crate::hash::Hasher;
-use crate::matrix::dimension::Shape;
+use crate::matrix::yaml::locate::{self, locate, Step};
 use crate::matrix::{yaml, FragmentName, Matrix, SourceSpec};
 use crate::oracle::expect::Expectations;
 use crate::series::{Selection, Series};
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use estimate::{Defaults, Estimate};
+use factors::Factors;
+use shard::Shard;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,8 +35,10 @@ pub struct Plan {
     pub matrix: Matrix,
     /// The kernels, `base` first, then in the matrix's order.
     pub variants: Vec<Arc<Variant>>,
-    /// The cells, by variant, then in the matrix's order of dimensions and workloads.
+    /// The cells, in the order in which they run.
     pub cells: Vec<Cell>,
+    /// Out of what they were chosen.
+    pub choice: Choice,
     /// Findings that are no failures.
     pub expectations: Expectations,
     recipe: Recipe,
@@ -61,22 +75,13 @@ pub struct Variant {
     pub patches: Vec<usize>,
 }
 
-/// A point of the matrix.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Cell {
-    /// Stable: depends on what the cell means and not on where it stands in the matrix, nor on the machine.
-    pub id: String,
-    /// [`Variant::name`].
-    pub variant: String,
-    /// The setting on each dimension that the matrix names.
-    pub settings: BTreeMap<String, String>,
-    /// The workload's name.
-    pub workload: String,
-    /// How long the workload runs, in seconds of guest time.
-    pub seconds: u32,
-    /// The settings applied. Not kept: it follows from them.
-    #[serde(skip)]
-    pub shape: Shape,
+/// Something in a matrix that does not fit the rest of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wrong {
+    /// Where it stands in the matrix.
+    at: Vec<Step>,
+    /// What is wrong with it.
+    message: String,
 }
 
 impl Plan {
@@ -126,15 +131,9 @@ impl Plan {
             let message = format!("{}: variants: {e}", path.display());
             Error::request(message)
         })?;
-        let cells = cells(&matrix, &variants);
-        if let Some(cell) = cells.iter().find(|cell| cell.shape.nodes > cell.shape.cpus) {
-            return Err(Error::request(format!(
-                "{}: dimensions: {} NUMA nodes for {} CPUs, expected no more nodes than CPUs",
-                path.display(),
-                cell.shape.nodes,
-                cell.shape.cpus
-            )));
-        }
+        let chosen = Factors::new(&matrix, &variants, workloads).and_then(|f| choose::choose(&matrix, &f));
+        let (mut cells, choice) = chosen.map_err(|wrong| misplaced(path, &text, &wrong))?;
+        order::order(&mut cells, choice.fixed, &variants, &Defaults);
         for verdict in &matrix.verdicts {
             if !variants.iter().any(|v| v.name == verdict.variant) {
                 let names: Vec<_> = variants.iter().map(|v| v.name.as_str()).collect();
@@ -151,7 +150,7 @@ impl Plan {
             None => Vec::new(),
         };
         let expectations = Expectations { kinds: matrix.expect.iter().map(|e| e.0.clone()).collect(), rules };
-        Ok(Self { name, text, matrix, variants, cells, expectations, recipe })
+        Ok(Self { name, text, matrix, variants, cells, choice, expectations, recipe })
     }
 
     /// The variant called `name`.
@@ -176,6 +175,22 @@ impl Plan {
             (Some(a), Some(b)) => Err(Error::request(format!("cell '{id}' is ambiguous: {} or {}", a.id, b.id))),
             (None, _) => Err(Error::request(format!("no cell '{id}' in {}; `mmtorture plan` lists them", self.name))),
         }
+    }
+
+    /// How long these cells take, by what is assumed of every machine.
+    pub fn estimate<'a>(&self, cells: impl IntoIterator<Item = &'a Cell>) -> Estimate {
+        Estimate::of(cells, &self.variants, self.matrix.trials.0, &Defaults)
+    }
+
+    /// The cells of each of so many shards.
+    pub fn shards(&self, of: usize) -> Vec<Vec<&Cell>> {
+        let divided = shard::divide(&self.cells, &self.variants, self.matrix.trials.0, &Defaults, of);
+        divided.into_iter().map(|shard| shard.into_iter().map(|i| &self.cells[i]).collect()).collect()
+    }
+
+    /// The cells of one shard. None where there are more shards than cells.
+    pub fn shard(&self, shard: Shard) -> Vec<&Cell> {
+        self.shards(shard.of).swap_remove(shard.index - 1)
     }
 }
 
@@ -212,15 +227,6 @@ impl Variant {
             }
         }
         hash.finish()
-    }
-}
-
-impl Cell {
-    /// The cell of `variant` with this cell's settings, workload and, unless given, time.
-    pub fn on(&self, variant: &Variant, seconds: Option<u32>) -> Self {
-        let seconds = seconds.unwrap_or(self.seconds);
-        let id = cell_id(variant, &self.settings, &self.workload, seconds);
-        Self { id, variant: variant.name.clone(), seconds, ..self.clone() }
     }
 }
 
@@ -263,42 +269,6 @@ fn variants(
     Ok(variants)
 }
 
-fn cells(matrix: &Matrix, variants: &[Arc<Variant>]) -> Vec<Cell> {
-    let mut points: Vec<(BTreeMap<String, String>, Shape)> = vec![(BTreeMap::new(), Shape::default())];
-    for (dimension, settings) in &matrix.dimensions.0 {
-        points = points
-            .into_iter()
-            .flat_map(|(at, shape)| {
-                settings.iter().map(move |setting| {
-                    let mut at = at.clone();
-                    let mut shape = shape.clone();
-                    at.insert(dimension.name.to_owned(), setting.clone());
-                    let effect = dimension.effect(setting).expect("checked when the matrix was read");
-                    shape.apply(effect);
-                    (at, shape)
-                })
-            })
-            .collect();
-    }
-    let seconds = matrix.seconds.0;
-    let mut cells = Vec::new();
-    for variant in variants {
-        for (settings, shape) in &points {
-            for workload in &matrix.workloads {
-                cells.push(Cell {
-                    id: cell_id(variant, settings, workload, seconds),
-                    variant: variant.name.clone(),
-                    settings: settings.clone(),
-                    workload: workload.clone(),
-                    seconds,
-                    shape: shape.clone(),
-                });
-            }
-        }
-    }
-    cells
-}
-
 /// Whether `workload` is one of `names`, or a mix of some as `mix:anon-churn=2,shmem-punch` says.
 fn exists(workload: &str, names: &[String]) -> bool {
     let Some((mix, parts)) = workload.split_once(':') else { return names.iter().any(|name| name == workload) };
@@ -311,95 +281,11 @@ fn exists(workload: &str, names: &[String]) -> bool {
     mix == "mix" && parts.split(',').all(part)
 }
 
-/// `VARIANT.WORKLOAD.HASH`: the words for people, the hash for identity.
-fn cell_id(variant: &Variant, settings: &BTreeMap<String, String>, workload: &str, seconds: u32) -> String {
-    let mut hash = Hasher::new("cell").field(variant.meaning()).field(workload).field(seconds.to_string());
-    for (dimension, setting) in settings {
-        hash = hash.field(dimension).field(setting);
-    }
-    let words = variant.name.replace(['/', ':'], "-");
-    // What a mix is made of is in the hash, and would be too long a name for a folder.
-    let workload = workload.split(':').next().unwrap_or_default();
-    format!("{words}.{workload}.{}", &hash.finish()[..8])
+/// `FILE:LINE:COLUMN: KEY: MESSAGE`, as for what is wrong with the YAML itself.
+fn misplaced(path: &Path, text: &str, wrong: &Wrong) -> Error {
+    let place = locate(text, &wrong.at).map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+    Error::request(format!("{}{place}: {}: {}", path.display(), locate::path(&wrong.at), wrong.message))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(matrix: &str) -> Result<Plan> {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        for folder in ["kconfig", "s"] {
-            std::fs::create_dir(at(folder)).unwrap();
-        }
-        std::fs::write(at("kconfig/base.config"), "CONFIG_64BIT=y\n").unwrap();
-        let mut names = String::new();
-        for k in 1..=3 {
-            let patch = format!("Subject: change {k}\n\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-{}\n+{k}\n", k - 1);
-            std::fs::write(at(&format!("s/{k}.patch")), patch).unwrap();
-            names.push_str(&format!("{k}.patch\n"));
-        }
-        std::fs::write(at("s/series"), names).unwrap();
-        std::fs::write(at("m.yaml"), matrix).unwrap();
-        Plan::read(&at("m.yaml"), &["anon-churn".to_owned()])
-    }
-
-    const HEAD: &str = "mmtorture: 1\nkernel: {source: 'debian:linux-source-6.1', kconfig: [base]}\n";
-
-    fn names(plan: &Plan) -> Vec<&str> {
-        plan.variants.iter().map(|v| v.name.as_str()).collect()
-    }
-
-    #[test]
-    fn the_same_kernel_is_one_variant() {
-        let tail = "workloads: [anon-churn]\nseconds: 5\nvariants: ['prefix:3', all, 'prefix:0', base, 'without:2']\n";
-        let plan = plan(&format!("{HEAD}series: [s]\n{tail}")).unwrap();
-        assert_eq!(names(&plan), ["base", "s/all", "s/without:2"]);
-        assert_eq!(plan.variants[2].patches, [0, 2]);
-    }
-
-    #[test]
-    fn cells_are_the_product_and_their_ids_do_not_depend_on_position() {
-        let tail = "workloads: [anon-churn]\nseconds: 5\n";
-        let a =
-            plan(&format!("{HEAD}series: [s]\ndimensions: {{thp: [always, never], cpus: [1, 2]}}\n{tail}")).unwrap();
-        let b =
-            plan(&format!("{HEAD}series: [s]\ndimensions: {{cpus: [2, 1], thp: [never, always]}}\n{tail}")).unwrap();
-        assert_eq!(a.cells.len(), 8);
-        let ids = |p: &Plan| p.cells.iter().map(|c| c.id.clone()).collect::<std::collections::BTreeSet<_>>();
-        assert_eq!(ids(&a), ids(&b));
-        assert_eq!(ids(&a).len(), 8);
-    }
-
-    #[test]
-    fn a_mix_is_as_good_as_what_it_is_made_of() {
-        let a = plan(&format!("{HEAD}workloads: ['mix:anon-churn=2', 'mix:anon-churn=3']\nseconds: 5\n")).unwrap();
-        let ids: Vec<_> = a.cells.iter().map(|cell| cell.id.as_str()).collect();
-        assert!(ids[0].starts_with("base.mix.") && ids[0] != ids[1], "{ids:?}");
-    }
-
-    #[test]
-    fn what_a_matrix_names_must_exist() {
-        let with = |text: &str| plan(&format!("{HEAD}{text}")).unwrap_err();
-        for (text, word) in [
-            ("workloads: [anon-chrun]\nseconds: 5\n", "anon-churn"),
-            ("workloads: []\nseconds: 5\n", "nothing to run"),
-            ("workloads: ['mix:anon-chrun=2']\nseconds: 5\n", "there is no 'mix:anon-chrun=2'"),
-            ("workloads: ['mix:anon-churn=0']\nseconds: 5\n", "there is no 'mix:anon-churn=0'"),
-            ("workloads: [anon-churn]\nseconds: 5\nseries: [absent]\n", "absent"),
-            ("workloads: [anon-churn]\nseconds: 5\nseries: [s]\nvariants: ['prefix:4']\n", "4"),
-            ("workloads: [anon-churn]\nseconds: 5\nseries: [s, s]\n", "two series"),
-            (
-                "workloads: [anon-churn]\nseconds: 5\nverdicts: [{variant: s/all, outcome: fail}]\n",
-                "there is no variant 's/all'",
-            ),
-        ] {
-            let error = with(text);
-            assert_eq!(error.exit_status(), 2);
-            assert!(error.to_string().contains(word), "{error}");
-        }
-        let missing = plan(&format!("{}workloads: [anon-churn]\nseconds: 5\n", HEAD.replace("[base]", "[nope]")));
-        assert!(missing.unwrap_err().to_string().contains("nope.config"));
-    }
-}
+pub(crate) mod tests;
