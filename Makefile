@@ -6,7 +6,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 
 # What the Debian packages are for is said in docs/setup.md.
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
-	xz-utils tar cpio patch ccache git
+	xz-utils tar cpio patch ccache git e2fsprogs
 
 .PHONY: help setup build demo test lint unit e2e bed nested drgn proof fuzz figures-vmm figure-symbols corpus fuzz-oracle \
 	bench-oracle

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::hash::Hasher;
-use crate::matrix::dimension::Shape;
+use crate::matrix::dimension::{BuildSetting, Shape};
 use crate::matrix::{yaml, FragmentName, Matrix, SourceSpec};
 use crate::oracle::expect::Expectations;
 use crate::series::{Selection, Series};
@@ -27,7 +27,6 @@ pub struct Plan {
     pub cells: Vec<Cell>,
     /// Findings that are no failures.
     pub expectations: Expectations,
-    recipe: Recipe,
 }
 
 /// What all variants of a plan share.
@@ -37,6 +36,17 @@ pub struct Recipe {
     pub source: SourceSpec,
     /// Kconfig fragments, in order.
     pub fragments: Vec<Fragment>,
+    /// The cell's settings that are built in; their fragments are the last ones.
+    pub build: Vec<BuildSetting>,
+}
+
+impl Recipe {
+    /// The same with these settings built in.
+    pub fn with(&self, build: &[BuildSetting]) -> Self {
+        let settings = build.iter().map(|b| Fragment { name: b.name.clone(), text: b.kconfig.clone() });
+        let plain = self.fragments[..self.fragments.len() - self.build.len()].iter().cloned();
+        Self { source: self.source.clone(), fragments: plain.chain(settings).collect(), build: build.to_vec() }
+    }
 }
 
 /// A Kconfig fragment.
@@ -51,7 +61,7 @@ pub struct Fragment {
 /// A kernel to build.
 #[derive(Debug, Clone)]
 pub struct Variant {
-    /// `base`, or `SERIES/SELECTION`.
+    /// `base`, or `SERIES/SELECTION`; and `+DIMENSION=SETTING` for each setting that is built in.
     pub name: String,
     /// The source and configuration.
     pub recipe: Recipe,
@@ -87,9 +97,8 @@ impl Plan {
     /// # Errors
     /// Something in the matrix, a fragment or a series is wrong.
     pub fn read(path: &Path, workloads: &[String]) -> Result<Self> {
-        let matrix: Matrix = yaml::read(path).map_err(Error::request)?;
+        let (matrix, text) = Matrix::read(path).map_err(Error::request)?;
         let here = path.parent().unwrap_or(Path::new(""));
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string()).map_err(Error::Request)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
 
         for (i, workload) in matrix.workloads.iter().enumerate() {
@@ -109,7 +118,7 @@ impl Plan {
         }
 
         let fragments = matrix.kernel.kconfig.iter().map(|f| read_fragment(here, f)).collect::<Result<_>>()?;
-        let recipe = Recipe { source: matrix.kernel.source.clone(), fragments };
+        let recipe = Recipe { source: matrix.kernel.source.clone(), fragments, build: Vec::new() };
         let mut series: Vec<Arc<Series>> = Vec::new();
         for folder in &matrix.series {
             let read = Series::read(&here.join(folder)).map_err(Error::request)?;
@@ -122,11 +131,12 @@ impl Plan {
             }
             series.push(Arc::new(read));
         }
-        let variants = variants(&matrix, &recipe, &series).map_err(|e| {
+        let points = points(&matrix);
+        let variants = variants(&matrix, &recipe, &series, &builds(&points)).map_err(|e| {
             let message = format!("{}: variants: {e}", path.display());
             Error::request(message)
         })?;
-        let cells = cells(&matrix, &variants);
+        let cells = cells(&matrix, &variants, &points);
         if let Some(cell) = cells.iter().find(|cell| cell.shape.nodes > cell.shape.cpus) {
             return Err(Error::request(format!(
                 "{}: dimensions: {} NUMA nodes for {} CPUs, expected no more nodes than CPUs",
@@ -151,17 +161,12 @@ impl Plan {
             None => Vec::new(),
         };
         let expectations = Expectations { kinds: matrix.expect.iter().map(|e| e.0.clone()).collect(), rules };
-        Ok(Self { name, text, matrix, variants, cells, expectations, recipe })
+        Ok(Self { name, text, matrix, variants, cells, expectations })
     }
 
     /// The variant called `name`.
     pub fn variant(&self, name: &str) -> Option<&Arc<Variant>> {
         self.variants.iter().find(|v| v.name == name)
-    }
-
-    /// The source with nothing applied, whether or not the matrix asks for it as a variant.
-    pub fn base(&self) -> Variant {
-        Variant::new(&self.recipe, None, Vec::new())
     }
 
     /// The cells whose id is `id` or begins with it.
@@ -190,10 +195,12 @@ impl Variant {
             }
             _ => ("base".to_owned(), None),
         };
+        let built_in: String = recipe.build.iter().map(|setting| format!("+{}", setting.name)).collect();
+        let name = name + &built_in;
         Self { name, recipe: recipe.clone(), series, patches }
     }
 
-    /// The first `k` patches of this variant's series.
+    /// The first `k` patches of this variant's series; of none the source as it is, with the same settings built in.
     pub fn prefix(&self, k: usize) -> Self {
         let series = self.series.as_ref().map(|s| (s, Selection::Prefix(k)));
         Self::new(&self.recipe, series, (0..k).collect())
@@ -236,6 +243,7 @@ fn variants(
     matrix: &Matrix,
     recipe: &Recipe,
     series: &[Arc<Series>],
+    builds: &[Vec<BuildSetting>],
 ) -> std::result::Result<Vec<Arc<Variant>>, String> {
     let mut variants: Vec<Arc<Variant>> = Vec::new();
     let mut add = |variant: Variant| {
@@ -243,16 +251,18 @@ fn variants(
             variants.push(Arc::new(variant));
         }
     };
-    // Base needs no series; the others are nothing without one.
-    for variant in &matrix.variants {
-        if series.is_empty() && variant.0 == Selection::Base {
-            add(Variant::new(recipe, None, Vec::new()));
-        }
-    }
-    for one in series {
+    for recipe in builds.iter().map(|build| recipe.with(build)) {
+        // Base needs no series; the others are nothing without one.
         for variant in &matrix.variants {
-            let patches = variant.0.resolve(one.patches.len()).map_err(|e| format!("{}: {e}", one.name))?;
-            add(Variant::new(recipe, Some((one, variant.0)), patches));
+            if series.is_empty() && variant.0 == Selection::Base {
+                add(Variant::new(&recipe, None, Vec::new()));
+            }
+        }
+        for one in series {
+            for variant in &matrix.variants {
+                let patches = variant.0.resolve(one.patches.len()).map_err(|e| format!("{}: {e}", one.name))?;
+                add(Variant::new(&recipe, Some((one, variant.0)), patches));
+            }
         }
     }
     // Base first: its tree is what every other variant's build starts from.
@@ -263,8 +273,11 @@ fn variants(
     Ok(variants)
 }
 
-fn cells(matrix: &Matrix, variants: &[Arc<Variant>]) -> Vec<Cell> {
-    let mut points: Vec<(BTreeMap<String, String>, Shape)> = vec![(BTreeMap::new(), Shape::default())];
+type Point = (BTreeMap<String, String>, Shape);
+
+/// The product of all dimensions' settings.
+fn points(matrix: &Matrix) -> Vec<Point> {
+    let mut points: Vec<Point> = vec![(BTreeMap::new(), Shape::default())];
     for (dimension, settings) in &matrix.dimensions.0 {
         points = points
             .into_iter()
@@ -280,10 +293,25 @@ fn cells(matrix: &Matrix, variants: &[Arc<Variant>]) -> Vec<Cell> {
             })
             .collect();
     }
+    points
+}
+
+/// What is built into the points' kernels, each once.
+fn builds(points: &[Point]) -> Vec<Vec<BuildSetting>> {
+    let mut builds: Vec<Vec<BuildSetting>> = Vec::new();
+    for (_, shape) in points {
+        if !builds.contains(&shape.build) {
+            builds.push(shape.build.clone());
+        }
+    }
+    builds
+}
+
+fn cells(matrix: &Matrix, variants: &[Arc<Variant>], points: &[Point]) -> Vec<Cell> {
     let seconds = matrix.seconds.0;
     let mut cells = Vec::new();
     for variant in variants {
-        for (settings, shape) in &points {
+        for (settings, shape) in points.iter().filter(|(_, shape)| shape.build == variant.recipe.build) {
             for workload in &matrix.workloads {
                 cells.push(Cell {
                     id: cell_id(variant, settings, workload, seconds),
@@ -305,7 +333,8 @@ fn cell_id(variant: &Variant, settings: &BTreeMap<String, String>, workload: &st
     for (dimension, setting) in settings {
         hash = hash.field(dimension).field(setting);
     }
-    let words = variant.name.replace(['/', ':'], "-");
+    // What is built in is a setting like any other.
+    let words = variant.name.split('+').next().unwrap_or_default().replace(['/', ':'], "-");
     format!("{words}.{workload}.{}", &hash.finish()[..8])
 }
 
@@ -356,6 +385,22 @@ mod tests {
         let ids = |p: &Plan| p.cells.iter().map(|c| c.id.clone()).collect::<std::collections::BTreeSet<_>>();
         assert_eq!(ids(&a), ids(&b));
         assert_eq!(ids(&a).len(), 8);
+    }
+
+    #[test]
+    fn settings_that_are_built_in_are_kernels_of_their_own() {
+        let tail = "workloads: [anon-churn]\nseconds: 5\ndimensions: {debug-vm: [on, off], thp: [always, never]}\n";
+        let plan = plan(&format!("{HEAD}series: [s]\n{tail}")).unwrap();
+        assert_eq!(names(&plan), ["base+debug-vm=on", "base+debug-vm=off", "s/all+debug-vm=on", "s/all+debug-vm=off"]);
+        assert_eq!(plan.cells.len(), 8);
+        for cell in &plan.cells {
+            assert!(cell.variant.ends_with(&format!("debug-vm={}", cell.settings["debug-vm"])), "{cell:?}");
+            assert!(!cell.id.contains('+'), "{}", cell.id);
+        }
+        let off = &plan.variants[3];
+        assert_eq!(off.recipe.fragments.last().unwrap().name, "debug-vm=off");
+        assert_eq!(off.prefix(1).name, "s/prefix:1+debug-vm=off");
+        assert_eq!(off.recipe.with(&[]).fragments.len(), 1);
     }
 
     #[test]
