@@ -9,6 +9,7 @@ pub mod bisect;
 pub mod build;
 pub mod cache;
 pub mod cmd;
+pub mod cover;
 pub mod error;
 pub mod files;
 pub mod hash;

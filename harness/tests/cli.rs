@@ -41,9 +41,32 @@ fn plan_prints_cells() {
     let matrix = bench.matrix("dimensions: {thp: [always, never], cpus: [1, 2]}").display().to_string();
     let table = bench.run(&["plan", &matrix]).expect(0, &[]);
     assert!(table.stdout.ends_with("1 kernels, 4 cells, 4 trials\n"), "{}", table.stdout);
-    let cells = bench.run(&["plan", &matrix, "--format", "json"]).expect(0, &[]).json();
-    assert_eq!(cells.as_array().unwrap().len(), 4);
-    assert_eq!(cells[0]["settings"]["thp"], "always");
+    let plan = bench.run(&["plan", &matrix, "--format", "json"]).expect(0, &[]).json();
+    assert_eq!(plan["cells"].as_array().unwrap().len(), 4);
+    assert_eq!(plan["cells"][0]["settings"]["thp"], "always");
+}
+
+#[test]
+fn a_plan_is_covered_by_few_cells_and_divided() {
+    let bench = Bench::new();
+    let lines = "coverage: pairwise\nforbid: [{thp: never, cpus: 1}]\n\
+                 dimensions: {thp: [always, madvise, never], cpus: [1, 2, 4], swappiness: [0, 60, 100]}";
+    let matrix = bench.matrix(lines).display().to_string();
+    let plan = |options: &[&str]| bench.run(&[&["plan", &matrix], options].concat()).expect(0, &[]);
+    let text = plan(&["--why"]).stdout;
+    assert!(text.contains("3 illegal combinations left out of 27\n"), "{text}");
+    assert!(text.contains("3         thp=never cpus=1  the matrix's forbid[0]\n"), "{text}");
+    let jobs = plan(&["--shards", "2", "--format", "github"]);
+    assert_eq!(jobs.stdout.lines().count(), 1);
+    assert_eq!(jobs.json()["include"][1]["shard"], "2/2");
+    let shards = plan(&["--shards", "2", "--format", "json"]).json();
+    assert_eq!(shards["shards"][0]["cells"].as_array().unwrap().len(), jobs.json()["include"][0]["cells"]);
+    bench.run(&["plan", &matrix, "--format", "github"]).expect(2, &["it needs --shards N"]);
+    bench.run(&["run", &matrix, "--shard", "3/2"]).expect(2, &["expected I/N as in 1/4"]);
+    let said = bench.run(&["run", &matrix, "--shard", "99/100"]).expect(0, &[]);
+    assert!(said.stdout.starts_with("shard 99/100 has nothing to run"), "{}", said.stdout);
+    let matrix = bench.matrix("cells: [{thp: sometimes}]").display().to_string();
+    bench.run(&["plan", &matrix]).expect(2, &["m.yaml:6:14: cells[0].thp: no 'sometimes' in this matrix"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::machine::choose::{choose, AskedAccel, AskedMachine, Choice};
 use crate::machine::qemu::{self, Qemu};
 use crate::machine::vmm::Vmm;
 use crate::machine::Machine;
+use crate::plan::shard::Shard;
 use crate::plan::Cell;
 use crate::progress::Progress;
 use crate::record::{Header, Run, State, LAYOUT};
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// Only this cell, by its id or the beginning of it; may be given several times
     #[arg(long = "cell", value_name = "ID")]
     cells: Vec<String>,
+    /// Only this part of the cells, as `plan --shards N` divides them
+    #[arg(long, value_name = "I/N", conflicts_with = "cells")]
+    shard: Option<Shard>,
     /// Guests at once; by default as many as the host's cores and memory bear
     #[arg(long, value_name = "N", value_parser = positive)]
     jobs: Option<usize>,
@@ -54,7 +58,15 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         }
     }
     if args.cells.is_empty() {
-        cells.clone_from(&plan.cells);
+        match args.shard {
+            Some(shard) => cells.extend(plan.shard(shard).into_iter().cloned()),
+            None => cells.clone_from(&plan.cells),
+        }
+    }
+    if let (true, Some(shard)) = (cells.is_empty(), args.shard) {
+        let (n, of) = (plan.cells.len(), shard.of);
+        print(&format!("shard {shard} has nothing to run: {} has {n} cells for {of} shards\n", plan.name))?;
+        return Ok(0);
     }
 
     // Before kernels are built for minutes.

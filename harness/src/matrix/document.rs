@@ -1,6 +1,7 @@
 //! A matrix and all that it extends, as one document; and where in which file something of it stands.
 
-use super::yaml::{self, Segment, YamlError};
+use super::yaml::locate::{locate, Step};
+use super::yaml::{self, YamlError};
 use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ impl Document {
         while let Some(path) = next {
             let text = yaml::text(&path)?;
             let value: Value = yaml::parse(&path, &text)?;
-            let fail = |message: String| YamlError::at(&path, &text, &[Segment::Key(EXTENDS.into())], false, message);
+            let fail = |message: String| YamlError::at(&path, &text, &[EXTENDS.into()], false, message);
             next = match value.get(EXTENDS) {
                 None => None,
                 Some(Value::String(name)) if is_beside(name) => Some(path.with_file_name(name)),
@@ -80,23 +81,23 @@ impl Document {
     pub fn part<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, YamlError> {
         let Some(value) = self.value.get(key) else { return Ok(None) };
         Self::typed(value).map(Some).map_err(|(mut path, message)| {
-            path.insert(0, Segment::Key(key.to_owned()));
+            path.insert(0, key.into());
             self.fail(&path, message)
         })
     }
 
     /// An error about what stands at `path`.
-    pub fn fail(&self, path: &[Segment], message: String) -> YamlError {
+    pub fn fail(&self, path: &[Step], message: String) -> YamlError {
         let (message, about_key) = yaml::explain(message);
         // Lists are replaced whole, so that the first file that has anything there is the one that counts.
         for (file, text) in &self.files {
-            if yaml::locate(text, path, false).is_some() {
+            if locate(text, path).is_some() {
                 return YamlError::at(file, text, path, about_key, message);
             }
         }
         // Something is missing: its place is where it should stand, in the file that was asked for.
         let (file, text) = &self.files[0];
-        let known = (0..=path.len()).rev().map(|n| &path[..n]).find(|p| yaml::locate(text, p, false).is_some());
+        let known = (0..=path.len()).rev().map(|n| &path[..n]).find(|p| locate(text, p).is_some());
         YamlError::at(file, text, known.unwrap_or_default(), false, message)
     }
 
@@ -112,7 +113,7 @@ impl Document {
         serde_yaml::to_string(&value).unwrap_or_default()
     }
 
-    fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, (Vec<Segment>, String)> {
+    fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, (Vec<Step>, String)> {
         serde_path_to_error::deserialize(value)
             .map_err(|e| (e.path().iter().filter_map(segment).collect(), e.inner().to_string()))
     }
@@ -122,10 +123,10 @@ fn is_beside(name: &str) -> bool {
     !name.is_empty() && !name.contains('/') && name != "." && name != ".."
 }
 
-fn segment(of: &serde_path_to_error::Segment) -> Option<Segment> {
+fn segment(of: &serde_path_to_error::Segment) -> Option<Step> {
     match of {
-        serde_path_to_error::Segment::Seq { index } => Some(Segment::Index(*index)),
-        serde_path_to_error::Segment::Map { key } => Some(Segment::Key(key.clone())),
+        serde_path_to_error::Segment::Seq { index } => Some(Step::Item(*index)),
+        serde_path_to_error::Segment::Map { key } => Some(Step::Key(key.clone())),
         _ => None,
     }
 }

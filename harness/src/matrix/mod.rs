@@ -3,9 +3,11 @@
 //! Everything is checked while it is read, so that an error carries its line: an unknown key, an unknown dimension, a
 //! setting that the dimension does not have. What a matrix names on disk (series, fragments) is checked by the plan.
 
+pub mod coverage;
 pub mod dimension;
 mod dimensions;
 mod document;
+pub mod rule;
 pub mod schema;
 pub mod text;
 pub mod yaml;
@@ -15,8 +17,10 @@ pub use dimensions::Dimensions;
 use crate::oracle::expect::Kind;
 use crate::outcome::Outcome;
 use crate::series::Selection;
+use coverage::Coverage;
 use dimension::define::{self, Define};
-use document::Document;
+pub use document::Document;
+use rule::{Require, Settings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fmt;
@@ -53,12 +57,24 @@ pub struct Matrix {
     pub dimensions: Dimensions,
     /// Workloads, as `torture list` names them.
     pub workloads: Vec<String>,
+    /// How much of the product of variants, dimensions and workloads is run.
+    #[serde(default)]
+    pub coverage: Coverage,
+    /// Cells that are run in any case. What one does not name takes its first setting; a list makes several.
+    #[serde(default)]
+    pub cells: Vec<Settings>,
+    /// What is illegal: all of one item together.
+    #[serde(default)]
+    pub forbid: Vec<Settings>,
+    /// What must hold where something else does.
+    #[serde(default)]
+    pub require: Vec<Require>,
     /// How long a workload runs, in seconds of guest time. 1 to 86400.
     pub seconds: Seconds,
     /// Trials of each cell, each with the next seed.
     #[serde(default = "one")]
     pub trials: Trials,
-    /// The first trial's seed.
+    /// The first trial's seed; ties in the choice of cells are broken by it too.
     #[serde(default = "default_seed")]
     pub seed: u64,
     /// How long a guest may take to its first event, in seconds; without it, what the accelerator needs.
@@ -99,20 +115,20 @@ pub struct Verdict {
 }
 
 impl Matrix {
-    /// Reads the matrix at `path` and what it extends; and its text, on one piece.
+    /// Reads the matrix at `path` and what it extends; and the document, for errors that are found later.
     ///
     /// # Errors
     /// Something in it is wrong. What it names on disk is not looked at.
-    pub fn read(path: &Path) -> Result<(Self, String), YamlError> {
+    pub fn read(path: &Path) -> Result<(Self, Document), YamlError> {
         let document = Document::read(path)?;
-        Ok((Self::from_document(&document)?, document.text()))
+        Ok((Self::from_document(&document)?, document))
     }
 
     fn from_document(document: &Document) -> Result<Self, YamlError> {
         let define: Define = document.part("define")?.unwrap_or_default();
         define::scope(&define, || document.as_a().map_err(Wrong::Here)).map_err(|wrong| match wrong {
             Wrong::Here(error) => error,
-            Wrong::Defined(message) => document.fail(&[yaml::Segment::Key("define".into())], message),
+            Wrong::Defined(message) => document.fail(&["define".into()], message),
         })
     }
 }
@@ -287,7 +303,7 @@ seconds: 5
         ]
         .join("\n");
         insta::assert_snapshot!(all, @r#"
-        m.yaml:7:1: unknown field `secnds`, expected one of `mmtorture`, `about`, `kernel`, `series`, `variants`, `dimensions`, `workloads`, `seconds`, `trials`, `seed`, `boot-seconds`, `expect`, `allow`, `verdicts`
+        m.yaml:7:1: unknown field `secnds`, expected one of `mmtorture`, `about`, `kernel`, `series`, `variants`, `dimensions`, `workloads`, `coverage`, `cells`, `forbid`, `require`, `seconds`, `trials`, `seed`, `boot-seconds`, `expect`, `allow`, `verdicts`
         m.yaml:7:10: seconds: invalid value: integer `0`, expected a number from 1 to 86400
         m.yaml:7:10: seconds: invalid type: string "soon", expected a number from 1 to 86400
         m.yaml:1:12: mmtorture: invalid value: integer `2`, expected a number from 1 to 1

@@ -2,9 +2,11 @@
 //!
 //! Everything else sees types that deserialize themselves, and errors with a file, a line and a column.
 
+pub mod locate;
+
 use crate::suggest::did_you_mean;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::Deserializer;
+use locate::Step;
+use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -31,29 +33,15 @@ impl fmt::Display for YamlError {
 
 impl YamlError {
     /// An error about what stands at `path` of `text`, or about its key.
-    pub(super) fn at(file: &Path, text: &str, path: &[Segment], key: bool, message: String) -> Self {
-        let at = locate(text, path, key);
-        let shown: String = path[..path.len() - usize::from(key && !path.is_empty())]
-            .iter()
-            .map(|segment| match segment {
-                Segment::Key(key) => format!(".{key}"),
-                Segment::Index(index) => format!("[{index}]"),
-            })
-            .collect();
-        let shown = shown.trim_start_matches('.');
-        let message =
-            if shown.is_empty() || message.starts_with(shown) { message } else { format!("{shown}: {message}") };
+    pub(super) fn at(file: &Path, text: &str, path: &[Step], key: bool, message: String) -> Self {
+        let (at, shown) = match path {
+            [outer @ .., Step::Key(_)] if key => (locate::locate_key(text, path), outer),
+            _ => (locate::locate(text, path), path),
+        };
+        let shown = locate::path(shown);
+        let message = if shown.is_empty() { message } else { format!("{shown}: {message}") };
         Self { file: file.to_owned(), at, message }
     }
-}
-
-/// A step into a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
-    /// To what stands under a key.
-    Key(String),
-    /// To an element of a list.
-    Index(usize),
 }
 
 /// Reads `path`.
@@ -109,147 +97,4 @@ pub(super) fn explain(message: String) -> (String, bool) {
     let hint = did_you_mean(&word, known.iter().copied());
     let what = if key { "key" } else { "word" };
     (format!("{before}unknown {what} '{word}', expected one of {}{hint}", known.join(", ")), key)
-}
-
-/// Line and column of what stands at `path` of `text`, or of its key; `None` where there is nothing.
-///
-/// The crate tells places only in errors: one is raised there.
-pub(super) fn locate(text: &str, path: &[Segment], key: bool) -> Option<(usize, usize)> {
-    let error = Walk { path, key }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
-    error.to_string().contains(HERE).then(|| error.location().map(|l| (l.line(), l.column())))?
-}
-
-/// What no error of the crate's own says.
-const HERE: &str = "mmtorture: here";
-
-#[derive(Clone, Copy)]
-struct Walk<'p> {
-    path: &'p [Segment],
-    key: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_any(self)
-    }
-}
-
-impl Walk<'_> {
-    fn scalar<E: de::Error>(self) -> Result<(), E> {
-        if self.path.is_empty() {
-            return Err(E::custom(HERE));
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((first, rest)) = self.path.split_first() else { return Err(de::Error::custom(HERE)) };
-        let wanted = match first {
-            Segment::Key(key) => key.as_str(),
-            Segment::Index(_) => "",
-        };
-        while let Some(found) = map.next_key_seed(Key { wanted, stop: self.key && rest.is_empty() })? {
-            if found {
-                map.next_value_seed(Walk { path: rest, key: self.key })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Some((first, rest)) = self.path.split_first() else { return Err(de::Error::custom(HERE)) };
-        if let Segment::Index(index) = first {
-            for _ in 0..*index {
-                if seq.next_element::<IgnoredAny>()?.is_none() {
-                    return Ok(());
-                }
-            }
-            seq.next_element_seed(Walk { path: rest, key: self.key })?;
-        }
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<(), E> {
-        self.scalar()
-    }
-
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
-        self.scalar()
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
-        self.scalar()
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
-        self.scalar()
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<(), E> {
-        self.scalar()
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        self.scalar()
-    }
-}
-
-struct Key<'p> {
-    wanted: &'p str,
-    stop: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<bool, D::Error> {
-        d.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: de::Error>(self, v: &str) -> Result<bool, E> {
-        match v == self.wanted {
-            true if self.stop => Err(E::custom(HERE)),
-            found => Ok(found),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_stands_somewhere_is_found_there() {
-        let text = "a: 1\nb:\n  c: [x, {d: y}]\n";
-        let at = |path: &[Segment], key| locate(text, path, key);
-        let key = |name: &str| Segment::Key(name.into());
-        let deep = [key("b"), key("c"), Segment::Index(1), key("d")];
-        assert_eq!(at(&[], false), Some((1, 1)));
-        assert_eq!(at(&[key("a")], false), Some((1, 4)));
-        assert_eq!((at(&deep, false), at(&deep, true)), (Some((3, 14)), Some((3, 11))));
-        assert_eq!(at(&[key("b")], true), Some((2, 1)));
-        assert_eq!((at(&[key("z")], false), at(&[key("a"), key("b")], false)), (None, None));
-        assert_eq!(at(&[key("b"), key("c"), Segment::Index(2)], false), None);
-    }
 }

@@ -1,0 +1,128 @@
+//! What no cell may be, whatever the matrix says.
+//!
+//! Only what cannot be is here. What is merely pointless is legal, because it is a control: `thp-defrag` under
+//! `thp: never`, `swappiness` without swap, `shmem-huge: force` beside `thp: never` (shmem does not ask for it).
+
+use super::factors::Factors;
+use crate::cover::{Forbid, Literal};
+use crate::matrix::dimension::Shape;
+
+/// A combination that is illegal in every matrix, in the form of an item of `forbid:`.
+#[derive(Debug)]
+pub struct Rule {
+    /// All of these together.
+    pub forbid: &'static [(&'static str, Is)],
+    /// Why.
+    pub why: &'static str,
+    /// Where that is so.
+    pub source: &'static str,
+}
+
+/// What a setting is.
+#[derive(Debug, Clone, Copy)]
+pub enum Is {
+    /// Any number.
+    Number,
+    /// A smaller number than the setting of that dimension, which the rule names before.
+    LessThan(&'static str),
+}
+
+/// Every rule.
+pub const TABLE: &[Rule] = &[Rule {
+    forbid: &[("numa", Is::Number), ("cpus", Is::LessThan("numa"))],
+    why: "each NUMA node has CPUs: both machines deal them out evenly",
+    source: "arch/x86/mm/srat.c, acpi_numa_processor_affinity_init",
+}];
+
+impl Rule {
+    /// `numa=N cpus<numa`.
+    pub fn text(&self) -> String {
+        let part = |(name, is): &(&str, Is)| match is {
+            Is::Number => format!("{name}=N"),
+            Is::LessThan(other) => format!("{name}<{other}"),
+        };
+        self.forbid.iter().map(part).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The combinations of this matrix's settings that the rule is about.
+    pub(super) fn forbids(&self, factors: &Factors<'_>) -> Vec<Forbid> {
+        let mut forbids = Vec::new();
+        self.extend(factors, &mut Vec::new(), &mut Vec::new(), &mut forbids);
+        forbids
+    }
+
+    /// Goes on from the settings chosen for the first dimensions of the rule.
+    fn extend(
+        &self,
+        factors: &Factors<'_>,
+        chosen: &mut Vec<(&'static str, String)>,
+        forbid: &mut Forbid,
+        forbids: &mut Vec<Forbid>,
+    ) {
+        let Some(&(name, is)) = self.forbid.get(chosen.len()) else {
+            forbids.push(forbid.clone());
+            return;
+        };
+        // A dimension that the matrix does not name has its default, if we know it: no value of any factor.
+        let (factor, settings) = match factors.find(name) {
+            Some((factor, settings)) => (Some(factor), settings.iter().map(|&s| s.to_owned()).collect()),
+            None => (None, default(name).into_iter().collect::<Vec<_>>()),
+        };
+        for (value, setting) in settings.into_iter().enumerate() {
+            if !is.holds(&setting, chosen) {
+                continue;
+            }
+            if let Some(factor) = factor {
+                forbid.push(Literal { factor, values: 1 << value });
+            }
+            chosen.push((name, setting));
+            self.extend(factors, chosen, forbid, forbids);
+            chosen.pop();
+            if factor.is_some() {
+                forbid.pop();
+            }
+        }
+    }
+}
+
+impl Is {
+    fn holds(self, setting: &str, chosen: &[(&'static str, String)]) -> bool {
+        let number = |text: &str| text.parse::<u64>().ok();
+        match self {
+            Self::Number => number(setting).is_some(),
+            Self::LessThan(other) => {
+                let other = chosen.iter().find(|(name, _)| *name == other).and_then(|(_, s)| number(s));
+                number(setting).zip(other).is_some_and(|(a, b)| a < b)
+            }
+        }
+    }
+}
+
+/// The setting of a dimension that a matrix does not name.
+fn default(dimension: &str) -> Option<String> {
+    let shape = Shape::default();
+    match dimension {
+        "cpus" => Some(shape.cpus.to_string()),
+        "numa" => Some(shape.nodes.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::dimension;
+
+    #[test]
+    fn rules_name_dimensions_that_there_are() {
+        for rule in TABLE {
+            for (i, (name, is)) in rule.forbid.iter().enumerate() {
+                assert!(dimension::find(name).is_ok(), "{name}");
+                if let Is::LessThan(other) = is {
+                    assert!(rule.forbid[..i].iter().any(|(n, _)| n == other), "{other} comes after {name}");
+                }
+            }
+            assert!(!rule.why.is_empty() && !rule.source.is_empty());
+        }
+    }
+}
