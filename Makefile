@@ -6,10 +6,10 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 
 # What the Debian packages are for is said in docs/setup.md.
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
-	xz-utils tar cpio patch ccache git
+	xz-utils tar cpio patch ccache git e2fsprogs
 
 .PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figure-symbols corpus fuzz-oracle \
-	bench-oracle
+	bench-oracle dimensions-slow
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
@@ -18,6 +18,7 @@ help:
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
+	@echo 'make dimensions-slow    every dimension booted, with KASAN and lockdep'
 	@echo 'make fuzz    feed ten million mutated inputs to the VMM: ten minutes'
 	@echo 'make figures-vmm    the figures of docs/vmm.md: ten minutes'
 	@echo 'make figure-symbols VMLINUX=FILE    the time that docs/symbols.md tells'
@@ -66,6 +67,10 @@ drgn: build
 		python3 -m venv $(CACHE)/drgn && $(CACHE)/drgn/bin/pip install -q 'drgn==0.3.*' || \
 		{ rm -rf $(CACHE)/drgn; echo 'drgn is missing: python3 -m venv or pip failed' >&2; } }
 	@[ ! -x $(CACHE)/drgn/bin/drgn ] || $(BIN)/mmtorture build matrices/dump.yaml
+
+# Every dimension, with KASAN and lockdep, whose kernel takes some twenty minutes to build.
+dimensions-slow: build
+	MMTORTURE_SLOW=1 $(CARGO) test --release -p mmtorture-harness --locked --test dimensions -- --nocapture --test-threads=1
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect

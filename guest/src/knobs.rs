@@ -1,17 +1,34 @@
 //! Knobs: written, and believed only once they are read back.
 
 use mmtorture_protocol::{EventKind, Knob};
+use std::io;
+use std::path::Path;
 
 /// Writes one knob, reads it back, and says how it went.
 pub fn turn(knob: &Knob) -> EventKind {
-    // The plain open of std::fs::write would create a file that a tmpfs lacks: a knob must be there.
-    let wrote = std::fs::OpenOptions::new()
-        .write(true)
-        .open(&knob.path)
-        .and_then(|mut file| std::io::Write::write_all(&mut file, knob.value.as_bytes()))
-        .map_err(|error| error.to_string());
-    let shown = std::fs::read_to_string(&knob.path).map_err(|error| error.to_string());
-    judge(knob, wrote, shown.as_deref())
+    let wrote = knob.write.as_deref().map_or(Ok(()), |value| write(&knob.path, value));
+    let shown = knob.want.as_ref().map(|_| std::fs::read_to_string(&knob.path));
+    judge(knob, wrote, shown)
+}
+
+/// Writes to a file of the kernel's.
+///
+/// # Errors
+/// It is not there, or refuses the value. The plain open of std::fs::write would make a file that a tmpfs lacks.
+pub fn write(path: impl AsRef<Path>, value: &str) -> io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+    io::Write::write_all(&mut file, value.as_bytes())
+}
+
+/// What is to be said of something that was asked for.
+pub fn told(dimension: &str, path: &str, asked: &str, got: &str, error: Option<String>) -> EventKind {
+    EventKind::Knob {
+        dimension: dimension.to_owned(),
+        path: path.to_owned(),
+        asked: asked.to_owned(),
+        got: got.to_owned(),
+        error,
+    }
 }
 
 /// Where a kernel lists its NUMA nodes (Documentation/ABI/stable/sysfs-devices-node).
@@ -25,28 +42,34 @@ pub fn nodes(count: u32) -> EventKind {
         Err(error) => Some(format!("cannot be read: {error}; does the kernel have CONFIG_ACPI_NUMA=y?")),
         Ok(got) => (*got != asked).then(|| format!("the kernel shows nodes {got:?}")),
     };
-    let got = shown.unwrap_or_default();
-    EventKind::Knob { dimension: "numa".to_owned(), path: NODES.to_owned(), asked, got, error }
+    told("numa", NODES, &asked, &shown.unwrap_or_default(), error)
 }
 
-fn judge(knob: &Knob, wrote: Result<(), String>, shown: Result<&str, &String>) -> EventKind {
-    let (got, read_error) = match shown {
-        Ok(text) => match knob.shows.current(text) {
-            Some(value) => (value.to_owned(), None),
-            None => (String::new(), Some(format!("no choice is bracketed in {:?}", text.trim()))),
+fn judge(knob: &Knob, wrote: io::Result<()>, shown: Option<io::Result<String>>) -> EventKind {
+    let path = &knob.path;
+    let asked = knob.want.as_deref().or(knob.write.as_deref()).unwrap_or_default();
+    let tell = |got: &str, error: Option<String>| told(&knob.dimension, path, asked, got, error);
+    let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let absent = wrote.as_ref().err().or(shown.as_ref().and_then(|s| s.as_ref().err())).is_some_and(missing);
+    if absent {
+        return match knob.or_absent {
+            true => tell("absent", None),
+            false => tell("", Some(format!("the kernel has no {path}"))),
+        };
+    }
+    if let Err(error) = wrote {
+        let value = knob.write.as_deref().unwrap_or_default();
+        return tell("", Some(format!("{path} does not take {value:?}: {error}")));
+    }
+    let Some(want) = &knob.want else { return tell("", None) };
+    match shown {
+        Some(Ok(text)) => match knob.shows.current(&text, want) {
+            Some(got) if knob.shows.agrees(got, want) => tell(got, None),
+            Some(got) => tell(got, Some(format!("{path} shows {got:?}"))),
+            None => tell("", Some(format!("{path} marks no choice in {:?}", text.trim()))),
         },
-        Err(error) => (String::new(), Some(format!("cannot be read back: {error}"))),
-    };
-    let error = match wrote {
-        Err(error) => Some(format!("cannot be written: {error}")),
-        Ok(()) => read_error.or_else(|| (got != knob.value).then(|| format!("shows {got:?} after the write"))),
-    };
-    EventKind::Knob {
-        dimension: knob.dimension.clone(),
-        path: knob.path.clone(),
-        asked: knob.value.clone(),
-        got,
-        error,
+        Some(Err(error)) => tell("", Some(format!("{path} cannot be read: {error}"))),
+        None => tell("", Some(format!("{path} was not read"))),
     }
 }
 
@@ -56,35 +79,54 @@ mod tests {
     use mmtorture_protocol::Shows;
 
     fn knob(shows: Shows) -> Knob {
-        Knob { dimension: "thp".into(), path: "/nowhere/enabled".into(), value: "always".into(), shows }
+        let text = || Some("always".to_owned());
+        Knob {
+            dimension: "thp".into(),
+            path: "/nowhere/enabled".into(),
+            write: text(),
+            want: text(),
+            shows,
+            or_absent: false,
+        }
     }
 
-    fn judged(shows: Shows, wrote: Result<(), &str>, shown: Result<&str, &str>) -> (String, Option<String>) {
-        let event = judge(&knob(shows), wrote.map_err(Into::into), shown.map_err(String::from).as_ref().copied());
-        let EventKind::Knob { got, error, asked, .. } = event else { panic!() };
-        assert_eq!(asked, "always");
+    fn refused(kind: io::ErrorKind) -> io::Error {
+        io::Error::from(kind)
+    }
+
+    fn judged(knob: &Knob, wrote: io::Result<()>, shown: io::Result<&str>) -> (String, Option<String>) {
+        let EventKind::Knob { got, error, .. } = judge(knob, wrote, Some(shown.map(str::to_owned))) else { panic!() };
         (got, error)
     }
 
     #[test]
     fn a_knob_that_shows_its_value_is_in_force() {
-        assert_eq!(judged(Shows::Bracketed, Ok(()), Ok("[always] madvise never\n")), ("always".into(), None));
-        assert_eq!(judged(Shows::Plain, Ok(()), Ok("always\n")), ("always".into(), None));
+        let bracketed = judged(&knob(Shows::Bracketed), Ok(()), Ok("[always] madvise never\n"));
+        assert_eq!(bracketed, ("always".into(), None));
+        assert_eq!(judged(&knob(Shows::Plain), Ok(()), Ok("always\n")), ("always".into(), None));
+        let unreadable = Knob { want: None, ..knob(Shows::Plain) };
+        let EventKind::Knob { asked, error, .. } = judge(&unreadable, Ok(()), None) else { panic!() };
+        assert_eq!((asked.as_str(), error), ("always", None));
     }
 
     #[test]
     fn every_other_outcome_is_an_error_that_says_so() {
-        let error = |shows, wrote, shown| judged(shows, wrote, shown).1.unwrap();
+        let error = |shows, wrote, shown| judged(&knob(shows), wrote, shown).1.unwrap();
         assert!(error(Shows::Bracketed, Ok(()), Ok("always [madvise] never")).contains("shows \"madvise\""));
-        assert!(error(Shows::Bracketed, Ok(()), Ok("always")).contains("no choice is bracketed"));
-        assert!(error(Shows::Plain, Err("Invalid argument"), Ok("always")).contains("Invalid argument"));
-        assert!(error(Shows::Plain, Ok(()), Err("No such file")).contains("cannot be read back"));
+        assert!(error(Shows::Bracketed, Ok(()), Ok("always")).contains("marks no choice"));
+        let invalid = || Err(refused(io::ErrorKind::InvalidInput));
+        assert!(error(Shows::Plain, invalid(), Ok("always")).contains("/nowhere/enabled does not take \"always\""));
+        let denied = Err(refused(io::ErrorKind::PermissionDenied));
+        assert!(error(Shows::Plain, Ok(()), denied).contains("cannot be read"));
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_not_made() {
+    fn a_file_that_is_not_there_is_not_made_and_is_named() {
         let EventKind::Knob { error, got, .. } = turn(&knob(Shows::Plain)) else { panic!() };
-        assert!(error.unwrap().contains("cannot be written"));
-        assert_eq!(got, "");
+        assert_eq!((got.as_str(), error.as_deref()), ("", Some("the kernel has no /nowhere/enabled")));
+        let EventKind::Knob { error, got, .. } = turn(&Knob { or_absent: true, ..knob(Shows::Plain) }) else {
+            panic!()
+        };
+        assert_eq!((got.as_str(), error), ("absent", None));
     }
 }

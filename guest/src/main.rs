@@ -6,9 +6,13 @@
 
 mod counters;
 mod knobs;
+mod memcg;
 mod mounts;
 mod port;
 mod processes;
+mod repeat;
+mod scratch;
+mod setup;
 mod spawn;
 mod swap;
 mod torture;
@@ -66,27 +70,30 @@ fn live(port: &mut Port) -> anyhow::Result<()> {
     let request = request?;
 
     port.send(EventKind::Phase { phase: Phase::Setup });
-    mounts::rest()?;
+    mounts::rest(request.memcg)?;
     protect();
     let children = processes::watch_children().context("cannot watch for dead children")?;
-    let swap = swap::on(request.swap)?;
-    // One is what a kernel without NUMA has, too.
-    if request.nodes != 1 {
-        port.send(knobs::nodes(request.nodes));
-    }
-    for knob in &request.knobs {
-        port.send(knobs::turn(knob));
+    let ready = setup::all(&request, port);
+    let mut heart = Heart::new(request.heartbeat_ms);
+    if !ready.as_asked {
+        // Whatever the workload did would show nothing about the cell: its time is better spent on the next one.
+        port.send(EventKind::Done { elapsed_ms: 0, vmstat: Default::default(), ops: Default::default() });
+        return Ok(());
     }
 
     port.send(EventKind::Phase { phase: Phase::Torture });
-    let mut heart = Heart::new(request.heartbeat_ms);
+    for repeat in &request.repeat {
+        repeat::start(repeat).with_context(|| format!("cannot write {} again and again", repeat.path))?;
+    }
     let before = counters::read();
     let start = uptime_ms();
-    torture::run(&request, port, &mut heart, &children)?;
+    let procs = ready.group.as_ref().map(|group| group.procs.as_path());
+    torture::run(&request, port, &mut heart, &children, procs)?;
     let elapsed_ms = uptime_ms() - start;
     let vmstat = counters::deltas(&before, counters::read());
 
     port.send(EventKind::Phase { phase: Phase::TearDown });
+    ready.group.iter().for_each(|group| port.send(group.used()));
     processes::kill_all();
     let patience = uptime_ms() + REAP_PATIENCE_MS;
     let gone = loop {
@@ -104,7 +111,7 @@ fn live(port: &mut Port) -> anyhow::Result<()> {
         port.send(EventKind::Violation { kind: "unkillable".to_owned(), detail });
     }
     // swapoff would wait for whatever holds an unkillable process, too.
-    if let Some(device) = swap.filter(|_| gone) {
+    if let Some(device) = ready.swap.filter(|_| gone) {
         if let Err(error) = swap::off(&device) {
             // Nobody is left to own a page of it: ENOMEM here means pages or swap entries have leaked.
             let detail = format!("swapoff of {device} with no process left: {error}");
@@ -172,8 +179,8 @@ fn power_off() -> ! {
 mod tests {
     use super::*;
 
-    const REQUEST: &str = r#"{"version":1,"trial":"t","seed":7,"seconds":5,"heartbeat_ms":250,"knobs":[],"nodes":1,
-        "swap":{"kind":"zram","mib":256},"workload":"anon-churn"}"#;
+    const REQUEST: &str = r#"{"version":2,"trial":"t","seed":7,"seconds":5,"heartbeat_ms":250,"knobs":[],"nodes":1,
+        "repeat":[],"scratch":{"backing":{"kind":"tmpfs"},"options":[]},"memcg":{"version":"none"},"swap":{"kind":"zram","mib":256},"workload":"anon-churn"}"#;
 
     #[test]
     fn a_request_of_this_version_is_taken() {
@@ -185,7 +192,7 @@ mod tests {
     fn any_other_says_why_not() {
         let refuse =
             |from: &str, to: &str| format!("{:#}", parse_request(REQUEST.replace(from, to).as_bytes()).unwrap_err());
-        assert!(refuse("\"version\":1", "\"version\":2").contains("different builds"));
+        assert!(refuse("\"version\":2", "\"version\":1").contains("different builds"));
         assert!(refuse(":250", ":10").contains("at least 50"));
         assert!(refuse("seconds", "secs").contains("unknown field `secs`"));
     }

@@ -8,6 +8,7 @@ use rustix::process::Pid;
 use std::ffi::CString;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// Exit status of a child that could not execute its program; a shell's own number for it. The reason is on its
 /// standard error.
@@ -24,11 +25,12 @@ pub struct Started {
     pub stderr: OwnedFd,
 }
 
-/// Starts `args[0]` with `args`, without PID 1's privileges in scheduling and memory. Its standard input is what PID 1's is.
+/// Starts `args[0]` with `args`, without PID 1's privileges in scheduling and memory. Its standard input is what PID 1's is. With `procs`, the file of a control group, it joins that before it
+/// runs.
 ///
 /// # Errors
 /// If there are no pipes or no process to be had, or an argument holds a NUL.
-pub fn start(args: &[String]) -> io::Result<Started> {
+pub fn start(args: &[String], procs: Option<&Path>) -> io::Result<Started> {
     let args: Vec<CString> = args.iter().map(|arg| CString::new(arg.as_str())).collect::<Result<_, _>>()?;
     let mut argv: Vec<_> = args.iter().map(|arg| arg.as_ptr()).collect();
     argv.push(std::ptr::null());
@@ -42,7 +44,7 @@ pub fn start(args: &[String]) -> io::Result<Started> {
     if let Some(pid) = Pid::from_raw(pid) {
         return Ok(Started { pid, stdout, stderr });
     }
-    let error = match become_ordinary(&child_stdout, &child_stderr) {
+    let error = match become_ordinary(&child_stdout, &child_stderr).and_then(|()| join(procs)) {
         Err(error) => error,
         Ok(()) => {
             // SAFETY: `argv` is a NULL-terminated array of pointers to NUL-terminated strings, alive still, and has a
@@ -73,6 +75,11 @@ fn become_ordinary(stdout: &OwnedFd, stderr: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// 0 is whoever writes it (Documentation/admin-guide/cgroup-v2.rst, cgroup.procs).
+fn join(procs: Option<&Path>) -> io::Result<()> {
+    procs.map_or(Ok(()), |procs| crate::knobs::write(procs, "0"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +89,7 @@ mod tests {
     /// Output, error output and status of a program.
     fn run(args: &[&str]) -> (String, String, Option<i32>) {
         let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
-        let started = start(&args).unwrap();
+        let started = start(&args, None).unwrap();
         let (mut out, mut err) = (String::new(), String::new());
         std::fs::File::from(started.stdout).read_to_string(&mut out).unwrap();
         std::fs::File::from(started.stderr).read_to_string(&mut err).unwrap();
@@ -94,6 +101,19 @@ mod tests {
     fn a_program_is_heard_on_both_pipes() {
         let (out, err, status) = run(&["/bin/sh", "-c", "echo out; echo err >&2; exit 3"]);
         assert_eq!((out.as_str(), err.as_str(), status), ("out\n", "err\n", Some(3)));
+    }
+
+    #[test]
+    fn a_program_is_in_the_group_before_it_runs() {
+        let procs = std::env::temp_dir().join(format!("mmtorture-procs-{}", std::process::id()));
+        std::fs::write(&procs, "").unwrap();
+        let args = ["/bin/cat", procs.to_str().unwrap()].map(str::to_owned);
+        let started = start(&args, Some(&procs)).unwrap();
+        let mut said = String::new();
+        std::fs::File::from(started.stdout).read_to_string(&mut said).unwrap();
+        waitpid(Some(started.pid), WaitOptions::empty()).unwrap();
+        std::fs::remove_file(&procs).unwrap();
+        assert_eq!(said, "0");
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Swap on a zram device or a disk: made, and taken away again.
+//! Swap on a zram device, a disk or a file: made, and taken away again.
 
+use crate::{knobs, scratch};
 use anyhow::{bail, Context as _};
-use mmtorture_protocol::Swap;
+use mmtorture_protocol::{EventKind, Swap};
+use rustix::fs::FallocateFlags;
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// What swap's header and slots are counted in.
@@ -13,38 +16,79 @@ const PAGE: usize = 4096;
 /// The first virtio disk.
 const DISK: &str = "vda";
 
-/// Sets up what is asked for; the device that was turned on.
-///
-/// # Errors
-/// If the kernel has no such device, or refuses the size.
-pub fn on(swap: Swap) -> anyhow::Result<Option<String>> {
-    let (name, mib) = match swap {
-        Swap::None => return Ok(None),
-        Swap::Zram { mib } => (zram(mib)?, mib),
-        Swap::Disk { mib } => (disk(mib)?, mib),
+/// Where the file system for a swap file is.
+const FILES: &str = "/swap";
+
+/// Sets up what is asked for: what is to be told of it, and what was turned on.
+pub fn on(swap: Swap) -> (Option<EventKind>, Option<String>) {
+    let asked = match swap {
+        Swap::None => return (None, None),
+        Swap::Zram { mib } => format!("zram:{mib}M"),
+        Swap::Disk { mib } => format!("disk:{mib}M"),
+        Swap::File { mib } => format!("file:{mib}M"),
     };
-    let Some(header) = mib.checked_mul(1 << 20).and_then(|bytes| header(bytes / PAGE as u64)) else {
-        bail!("{mib} MiB of {name} cannot be swapped to: expected from 1 to {} MiB", u64::from(u32::MAX) / 256);
-    };
-    let device = format!("/dev/{name}");
-    let mut file = OpenOptions::new().write(true).open(&device).with_context(|| format!("cannot open {device}"))?;
-    file.write_all(&header).and_then(|()| file.sync_all()).with_context(|| format!("cannot write to {device}"))?;
-    drop(file);
-    let path = CString::new(device.as_str())?;
-    // SAFETY: `path` is a NUL-terminated string that outlives the call.
-    if unsafe { libc::swapon(path.as_ptr(), 0) } != 0 {
-        return Err(std::io::Error::last_os_error()).with_context(|| format!("swapon of {device}"));
+    let tell = |got: &str, error| Some(knobs::told("swap", SWAPS, &asked, got, error));
+    match turn_on(swap) {
+        // A kernel that lacks what it takes is not at fault, and neither is the harness: the cell was not exercised.
+        Err(error) => (tell("", Some(format!("{error:#}"))), None),
+        Ok(area) => {
+            let got = shown(&fs::read_to_string(SWAPS).unwrap_or_default(), &area);
+            let error = got.is_empty().then(|| format!("{SWAPS} does not show {area}"));
+            (tell(&got, error), Some(area))
+        }
     }
-    Ok(Some(device))
 }
 
-/// Turns `device` off. What is left in it is read back in, so it may take a while.
+/// Where the kernel lists what it swaps to.
+const SWAPS: &str = "/proc/swaps";
+
+/// `AREA KIND SIZE KiB`, if it is among those that are listed.
+fn shown(swaps: &str, area: &str) -> String {
+    let fields = |line: &'_ str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let found = swaps.lines().map(fields).find(|fields| fields.len() >= 3 && fields[0] == area);
+    found.map(|fields| format!("{} {} {} KiB", fields[0], fields[1], fields[2])).unwrap_or_default()
+}
+
+fn turn_on(swap: Swap) -> anyhow::Result<String> {
+    let (area, mib) = match swap {
+        Swap::None => bail!("there is nothing to swap to"),
+        Swap::Zram { mib } => (format!("/dev/{}", zram(mib)?), mib),
+        Swap::Disk { mib } => (format!("/dev/{}", disk(mib)?), mib),
+        Swap::File { mib } => (file(mib)?, mib),
+    };
+    let Some(header) = mib.checked_mul(1 << 20).and_then(|bytes| header(bytes / PAGE as u64)) else {
+        bail!("{mib} MiB of {area} cannot be swapped to: expected from 1 to {} MiB", u64::from(u32::MAX) / 256);
+    };
+    let mut file = OpenOptions::new().write(true).open(&area).with_context(|| format!("cannot open {area}"))?;
+    file.write_all(&header).and_then(|()| file.sync_all()).with_context(|| format!("cannot write to {area}"))?;
+    drop(file);
+    let path = CString::new(area.as_str())?;
+    // SAFETY: `path` is a NUL-terminated string that outlives the call.
+    if unsafe { libc::swapon(path.as_ptr(), 0) } != 0 {
+        return Err(std::io::Error::last_os_error()).with_context(|| format!("swapon of {area}"));
+    }
+    Ok(area)
+}
+
+/// A file without holes: swapon refuses those (mm/swapfile.c, generic_swapfile_activate; fs/iomap/swapfile.c), but not
+/// extents that are allocated and unwritten.
+fn file(mib: u64) -> anyhow::Result<String> {
+    scratch::ext4(&format!("/dev/{DISK}"), FILES)?;
+    let path = format!("{FILES}/file");
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let file = file.with_context(|| format!("cannot make {path}"))?;
+    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, mib.saturating_mul(1 << 20))
+        .with_context(|| format!("cannot make {path} {mib} MiB large"))?;
+    Ok(path)
+}
+
+/// Turns that area off. What is left in it is read back in, so it may take a while.
 ///
 /// # Errors
 /// ENOMEM, EINTR, or what a broken kernel thinks of.
-pub fn off(device: &str) -> std::io::Result<()> {
-    let path = CString::new(device)?;
-    // SAFETY: as in `on`.
+pub fn off(area: &str) -> std::io::Result<()> {
+    let path = CString::new(area)?;
+    // SAFETY: as in `turn_on`.
     match unsafe { libc::swapoff(path.as_ptr()) } {
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error()),
@@ -104,6 +148,13 @@ mod tests {
         assert_eq!(page[1024..1036], [1, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(&page[4086..], b"SWAPSPACE2");
         assert_eq!(page.iter().filter(|&&byte| byte != 0).count(), 2 + 10);
+    }
+
+    #[test]
+    fn an_area_is_found_among_those_in_use() {
+        let swaps = "Filename\t\t\t\tType\t\tSize\t\tUsed\n/dev/zram0    partition\t262140\t\t0\t\t-2\n";
+        assert_eq!(shown(swaps, "/dev/zram0"), "/dev/zram0 partition 262140 KiB");
+        assert_eq!(shown(swaps, "/dev/zram"), "");
     }
 
     #[test]

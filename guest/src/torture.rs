@@ -4,12 +4,13 @@ use crate::port::{uptime_ms, Port};
 use crate::processes;
 use crate::spawn::{self, Started};
 use anyhow::{bail, Context as _};
-use mmtorture_protocol::{EventKind, Lines, Report, Request};
+use mmtorture_protocol::{EventKind, Lines, Memcg, Report, Request};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::{fcntl_setfl, OFlags};
 use rustix::process::WaitStatus;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 /// Where the initramfs has the workloads.
 const TORTURE: &str = "/bin/torture";
@@ -115,13 +116,20 @@ fn violation(kind: &str, detail: String) -> EventKind {
     EventKind::Violation { kind: kind.to_owned(), detail }
 }
 
-/// Runs the workload to its end, or to the end of the patience with it.
+/// Runs the workload to its end, or to the end of the patience with it; in the control group of `procs`, if there is
+/// one.
 ///
 /// # Errors
 /// If it cannot be started, or refuses the request.
-pub fn run(request: &Request, port: &mut Port, heart: &mut Heart, children: &OwnedFd) -> anyhow::Result<()> {
+pub fn run(
+    request: &Request,
+    port: &mut Port,
+    heart: &mut Heart,
+    children: &OwnedFd,
+    procs: Option<&Path>,
+) -> anyhow::Result<()> {
     let Started { pid, stdout, stderr } =
-        spawn::start(&command_line(request)).with_context(|| format!("cannot start {TORTURE}"))?;
+        spawn::start(&command_line(request), procs).with_context(|| format!("cannot start {TORTURE}"))?;
     for pipe in [stdout.as_fd(), stderr.as_fd()] {
         fcntl_setfl(pipe, OFlags::NONBLOCK).context("cannot make a pipe non-blocking")?;
     }
@@ -165,9 +173,24 @@ pub fn run(request: &Request, port: &mut Port, heart: &mut Heart, children: &Own
 
 fn command_line(request: &Request) -> Vec<String> {
     let (seconds, seed) = (request.seconds.to_string(), request.seed.to_string());
-    [TORTURE, &request.workload, "--seconds", &seconds, "--seed", &seed, "--pressure", "full", "--json"]
-        .map(str::to_owned)
-        .to_vec()
+    let mut line: Vec<_> =
+        [TORTURE, &request.workload, "--seconds", &seconds, "--seed", &seed, "--pressure", "full", "--json"]
+            .map(str::to_owned)
+            .to_vec();
+    if let Some(mib) = working_set(request.memcg, request.swap.mib()) {
+        line.extend(["--memory".to_owned(), format!("{mib}M")]);
+    }
+    line
+}
+
+/// The working set in a control group, in MiB: a workload sizes its own by the memory of the machine. Half as much
+/// again as the limit where swap takes that, else half of it, for the OOM killer is no load.
+fn working_set(memcg: Memcg, swap_mib: u64) -> Option<u64> {
+    match memcg {
+        Memcg::None => None,
+        Memcg::V1 { mib } | Memcg::V2 { mib } if swap_mib >= mib => Some(mib + mib / 2),
+        Memcg::V1 { mib } | Memcg::V2 { mib } => Some(mib / 2),
+    }
 }
 
 /// Reads all there is now; false at the end of the stream.
@@ -226,6 +249,13 @@ mod tests {
         assert_eq!(events.len(), 2);
         assert!(heard.finished && heard.violations == 1);
         assert_eq!(heard.ops.unwrap()["spawn"], 9);
+    }
+
+    #[test]
+    fn the_working_set_goes_by_the_limit_of_the_group() {
+        assert_eq!(working_set(Memcg::None, 512), None);
+        assert_eq!(working_set(Memcg::V2 { mib: 100 }, 512), Some(150));
+        assert_eq!(working_set(Memcg::V1 { mib: 100 }, 0), Some(50));
     }
 
     #[test]

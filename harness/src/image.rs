@@ -7,7 +7,7 @@ use crate::files;
 use crate::hash::Hasher;
 use anyhow::Context;
 use mmtorture_bootkit::cpio::Cpio;
-use mmtorture_protocol::{Request, REQUEST_PATH};
+use mmtorture_protocol::{Request, EXT4_PATH, REQUEST_PATH};
 use std::path::{Path, PathBuf};
 
 /// The programs that are built beside this one: the guest's, and the machine.
@@ -83,15 +83,16 @@ impl Programs {
     }
 }
 
-/// Writes the initramfs of one trial to `path`.
+/// Writes the initramfs of one trial to `path`, with a packed file system if the trial has one.
 ///
 /// # Errors
 /// The base archive cannot be read, or `path` cannot be written.
-pub fn write_initramfs(path: &Path, base: &Path, request: &Request) -> Result<()> {
+pub fn write_initramfs(path: &Path, base: &Path, request: &Request, ext4: Option<&[u8]>) -> Result<()> {
     let mut bytes = std::fs::read(base).with_context(|| format!("cannot read {}", base.display()))?;
     let mut cpio = Cpio::default();
     let text = serde_json::to_vec(request).context("a request is JSON")?;
     cpio.file(REQUEST_PATH, &text);
+    ext4.iter().for_each(|packed| cpio.file(EXT4_PATH, packed));
     bytes.extend_from_slice(&cpio.finish());
     Ok(files::write(path, &bytes)?)
 }

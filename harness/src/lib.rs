@@ -25,6 +25,7 @@ pub mod progress;
 pub mod record;
 pub mod run;
 pub mod series;
+pub mod suggest;
 pub mod symbolize;
 pub mod table;
 pub mod trial;

@@ -8,7 +8,7 @@ mod common;
 use common::{alone, assert_swapon_panicked, drgn, repository, test_series, Bench, FULL_KERNEL};
 use mmtorture_harness::cache::Cache;
 use mmtorture_harness::image::{write_initramfs, Programs};
-use mmtorture_protocol::{Request, Swap, VERSION};
+use mmtorture_protocol::{Memcg, Request, Scratch, Swap, VERSION};
 use mmtorture_testbed::{Job, Kernel, Options, Output, Testbed};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -142,13 +142,16 @@ fn debians_own_kernel_reaches_user_space_and_powers_off() {
         seconds: 1,
         heartbeat_ms: 500,
         knobs: vec![],
+        repeat: Vec::new(),
+        scratch: Scratch::default(),
+        memcg: Memcg::None,
         nodes: 1,
         swap: Swap::None,
         workload: "anon-churn".to_owned(),
     };
     let programs = Programs::beside(Path::new(MMTORTURE)).unwrap();
     let base = programs.base_archive(&Cache::open().unwrap()).unwrap();
-    write_initramfs(Path::new(&path("initramfs")), &base, &request).unwrap();
+    write_initramfs(Path::new(&path("initramfs")), &base, &request, None).unwrap();
     let vmm = Path::new(MMTORTURE).with_file_name("mmtorture-vmm");
     let mut args = vec![vmm.to_str().unwrap().to_owned()];
     for (name, value) in [

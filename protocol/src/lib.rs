@@ -9,15 +9,18 @@
 //! The guest runs a kernel that is presumed broken, so the host reads an [`Event`] line as hostile input: it bounds
 //! the line ([`MAX_LINE`]) and treats what does not parse as noise, never as an error of its own.
 
+pub mod extents;
 mod lines;
+mod setup;
 
 pub use lines::Lines;
+pub use setup::{Backing, Knob, Memcg, MountOption, Repeat, Scratch, Shows, Swap, EXT4_PATH};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The version of this wire. Host and guest come from one build; a mismatch means a stale initramfs.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where PID 1 finds its [`Request`].
 pub const REQUEST_PATH: &str = "/trial.json";
@@ -42,69 +45,20 @@ pub struct Request {
     pub seconds: u32,
     /// Interval between [`EventKind::Progress`] events, in milliseconds. At least 50.
     pub heartbeat_ms: u32,
-    /// Written in this order before the workload starts; each is read back.
+    /// Turned in this order before the workload starts, each read back. What is only looked at comes before all writes.
     pub knobs: Vec<Knob>,
+    /// Written again and again while the workload runs.
+    pub repeat: Vec<Repeat>,
+    /// What the workload has for its files.
+    pub scratch: Scratch,
+    /// The memory control group that the workload runs in.
+    pub memcg: Memcg,
     /// NUMA nodes that the machine has; the guest says which it found.
     pub nodes: u32,
     /// What the guest swaps to.
     pub swap: Swap,
     /// Which workload, as `torture list` names it.
     pub workload: String,
-}
-
-/// One file under /sys or /proc to write, and to read back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Knob {
-    /// The dimension it belongs to, for reports.
-    pub dimension: String,
-    /// Absolute path in the guest.
-    pub path: String,
-    /// What is written, without a newline.
-    pub value: String,
-    /// How the file shows the value once it is in force.
-    pub shows: Shows,
-}
-
-/// How a kernel file shows its current value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Shows {
-    /// The value itself, as most of /proc/sys does.
-    Plain,
-    /// A list of choices with the current one in brackets, as `always [madvise] never`.
-    Bracketed,
-}
-
-impl Shows {
-    /// The current value in `text`, as this kind of file shows it; `None` where no choice is bracketed.
-    pub fn current(self, text: &str) -> Option<&str> {
-        match self {
-            Self::Plain => Some(text.trim()),
-            Self::Bracketed => {
-                let (_, rest) = text.split_once('[')?;
-                rest.split_once(']').map(|(value, _)| value)
-            }
-        }
-    }
-}
-
-/// What a guest swaps to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
-pub enum Swap {
-    /// Nothing.
-    None,
-    /// A zram device, the size of its disk in MiB.
-    Zram {
-        /// Uncompressed capacity in MiB.
-        mib: u64,
-    },
-    /// The guest's first virtio disk, of which swap takes all.
-    Disk {
-        /// Its size in MiB.
-        mib: u64,
-    },
 }
 
 /// One line on the event port.
@@ -141,17 +95,17 @@ pub enum EventKind {
         /// Which.
         phase: Phase,
     },
-    /// A knob was written and read back.
+    /// A knob was written and read back, or something else that was asked for was looked at.
     Knob {
         /// [`Knob::dimension`].
         dimension: String,
-        /// [`Knob::path`].
+        /// The file that shows it.
         path: String,
         /// What was asked for.
         asked: String,
         /// What the file shows now; empty if it could not be read.
         got: String,
-        /// Whether `got` is `asked`; otherwise why not.
+        /// Why what was asked for is not in force; `None` if it is.
         error: Option<String>,
     },
     /// The workload says what it is and which counters must move for its run to count.
@@ -277,13 +231,6 @@ mod tests {
         let line = serde_json::to_string(&event).unwrap();
         assert_eq!(line, r#"{"uptime_ms":1203,"event":"phase","phase":"tear-down"}"#);
         assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
-    }
-
-    #[test]
-    fn a_file_shows_its_value_plain_or_bracketed() {
-        assert_eq!(Shows::Bracketed.current("always [madvise] never\n"), Some("madvise"));
-        assert_eq!(Shows::Bracketed.current("always madvise never\n"), None);
-        assert_eq!(Shows::Plain.current("100\n"), Some("100"));
     }
 
     #[test]

@@ -108,6 +108,11 @@ pub fn is_input(path: &str) -> bool {
     name.starts_with("Kconfig") || path.starts_with("scripts/") || path.contains("/configs/") || name == "Makefile"
 }
 
+/// Whether a line of a fragment sets an option, be it to n.
+pub fn is_setting(line: &str) -> bool {
+    !line.contains('\n') && matches!(parse(line), Line::Option(..))
+}
+
 enum Line<'a> {
     Option(&'a str, &'a str),
     Nothing,

@@ -4,7 +4,7 @@
 //! all variants of a source and configuration: going from one variant to the next rewrites the files that differ, and
 //! make rebuilds what depends on them.
 
-mod kconfig;
+pub mod kconfig;
 mod source;
 mod tree;
 

@@ -6,6 +6,7 @@ mod plan;
 mod run;
 mod runs;
 mod scan;
+mod schema;
 mod show;
 mod symbols;
 
@@ -45,6 +46,8 @@ enum Subcommands {
     Run(run::Args),
     /// The findings in any console log
     Scan(scan::Args),
+    /// The JSON Schema of a matrix, or all dimensions
+    Schema(schema::Args),
     /// The runs there are
     Runs(runs::Args),
     /// A run, or one of its cells
@@ -62,6 +65,7 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Build(args) => build::run(args),
         Subcommands::Run(args) => run::run(args),
         Subcommands::Scan(args) => scan::run(args),
+        Subcommands::Schema(args) => schema::run(args),
         Subcommands::Runs(args) => runs::run(args),
         Subcommands::Show(args) => show::run(args),
     }

@@ -1,8 +1,10 @@
 //! `coverage:` which cells of the product a matrix takes.
 
 use crate::cover::MAX_T;
+use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
 use std::fmt;
 
 /// How much of the product of all dimensions, variants and workloads is run.
@@ -28,6 +30,24 @@ impl fmt::Display for Coverage {
 impl<'de> Deserialize<'de> for Coverage {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         d.deserialize_any(CoverageVisitor)
+    }
+}
+
+impl JsonSchema for Coverage {
+    fn schema_name() -> Cow<'static, str> {
+        "Coverage".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "enum": ["full", "pairwise"] },
+            {
+                "type": "object",
+                "properties": { "t": { "type": "integer", "minimum": 1, "maximum": MAX_T } },
+                "required": ["t"],
+                "additionalProperties": false,
+            },
+        ] })
     }
 }
 

@@ -5,27 +5,39 @@
 
 pub mod coverage;
 pub mod dimension;
+mod dimensions;
+mod document;
 pub mod rule;
+pub mod schema;
+pub mod text;
 pub mod yaml;
+
+pub use dimensions::Dimensions;
 
 use crate::oracle::expect::Kind;
 use crate::outcome::Outcome;
 use crate::series::Selection;
 use coverage::Coverage;
-use dimension::Dimension;
+use dimension::define::{self, Define};
+pub use document::Document;
 use rule::{Require, Settings};
-use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use text::{bounded, parsed_from_str};
+use yaml::YamlError;
 
 /// A matrix as read.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Matrix {
     /// The version of this format. It is 1.
     pub mmtorture: FormatVersion,
+    /// A matrix in the same folder that this one changes: maps are merged, lists replaced.
+    #[serde(default)]
+    pub extends: Option<PathBuf>,
     /// A line or two for people.
     #[serde(default)]
     pub about: String,
@@ -37,6 +49,9 @@ pub struct Matrix {
     /// Which selections of each series' patches are built. `base` is built once, whatever the series.
     #[serde(default = "default_variants")]
     pub variants: Vec<Variant>,
+    /// Dimensions of this matrix's own.
+    #[serde(default)]
+    pub define: Define,
     /// The axes and the settings on each. What is not named keeps the dimension's default.
     #[serde(default)]
     pub dimensions: Dimensions,
@@ -77,7 +92,7 @@ pub struct Matrix {
 }
 
 /// What to build.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// Where the source comes from.
@@ -87,7 +102,7 @@ pub struct Kernel {
 }
 
 /// An outcome that a variant's cells must have, for a matrix that tests the harness itself.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verdict {
     /// The variant, as `plan` shows it: `base`, `delay-rmap/all`.
@@ -97,6 +112,37 @@ pub struct Verdict {
     /// The patch that bisection must name, without `.patch`.
     #[serde(default)]
     pub culprit: Option<String>,
+}
+
+impl Matrix {
+    /// Reads the matrix at `path` and what it extends; and the document, for errors that are found later.
+    ///
+    /// # Errors
+    /// Something in it is wrong. What it names on disk is not looked at.
+    pub fn read(path: &Path) -> Result<(Self, Document), YamlError> {
+        let document = Document::read(path)?;
+        Ok((Self::from_document(&document)?, document))
+    }
+
+    fn from_document(document: &Document) -> Result<Self, YamlError> {
+        let define: Define = document.part("define")?.unwrap_or_default();
+        define::scope(&define, || document.as_a().map_err(Wrong::Here)).map_err(|wrong| match wrong {
+            Wrong::Here(error) => error,
+            Wrong::Defined(message) => document.fail(&["define".into()], message),
+        })
+    }
+}
+
+/// What is wrong with a matrix.
+enum Wrong {
+    Here(YamlError),
+    Defined(String),
+}
+
+impl From<String> for Wrong {
+    fn from(message: String) -> Self {
+        Self::Defined(message)
+    }
 }
 
 fn default_variants() -> Vec<Variant> {
@@ -109,60 +155,6 @@ fn default_seed() -> u64 {
 
 fn one() -> Trials {
     Trials(1)
-}
-
-/// A value that is a string in YAML and checks itself. The check is the visitor's, or the error would carry the place
-/// of the map that the value stands in and not its own.
-macro_rules! parsed_from_str {
-    ($type:ty, $expected:literal) => {
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                struct Text;
-                impl Visitor<'_> for Text {
-                    type Value = $type;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str($expected)
-                    }
-
-                    fn visit_str<E: de::Error>(self, v: &str) -> Result<Self::Value, E> {
-                        v.parse().map_err(E::custom)
-                    }
-                }
-                d.deserialize_str(Text)
-            }
-        }
-    };
-}
-
-/// A value that is an integer in YAML with a range. Checked by the visitor, for the same reason.
-macro_rules! bounded {
-    ($(#[$doc:meta])* $name:ident, $range:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub struct $name(pub u32);
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                struct Number;
-                impl Visitor<'_> for Number {
-                    type Value = $name;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        write!(f, "a number from {} to {}", $range.start(), $range.end())
-                    }
-
-                    fn visit_u64<E: de::Error>(self, v: u64) -> Result<Self::Value, E> {
-                        match u32::try_from(v) {
-                            Ok(n) if $range.contains(&n) => Ok($name(n)),
-                            _ => Err(E::invalid_value(de::Unexpected::Unsigned(v), &self)),
-                        }
-                    }
-                }
-                d.deserialize_u64(Number)
-            }
-        }
-    };
 }
 
 bounded!(
@@ -189,7 +181,7 @@ impl FromStr for Expected {
         text.parse().map(Self)
     }
 }
-parsed_from_str!(Expected, "oom, segfault or a class of findings");
+parsed_from_str!(Expected, "oom, segfault or a class of findings", "^[a-z-]+$");
 
 /// Where a kernel's source comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,7 +209,7 @@ impl FromStr for SourceSpec {
         }
     }
 }
-parsed_from_str!(SourceSpec, "debian:PACKAGE");
+parsed_from_str!(SourceSpec, "debian:PACKAGE", "^debian:[A-Za-z0-9][A-Za-z0-9._+-]*$");
 
 /// The name of a Kconfig fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,7 +225,7 @@ impl FromStr for FragmentName {
         Err(format!("Kconfig fragment '{text}', expected the name of a file in kconfig/, without .config"))
     }
 }
-parsed_from_str!(FragmentName, "the name of a Kconfig fragment");
+parsed_from_str!(FragmentName, "the name of a Kconfig fragment", "^[A-Za-z0-9][A-Za-z0-9._+-]*$");
 
 /// A selection of a series' patches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,7 +238,7 @@ impl FromStr for Variant {
         text.parse().map(Self).map_err(|e| format!("{e}"))
     }
 }
-parsed_from_str!(Variant, "base, all, prefix:K or without:K");
+parsed_from_str!(Variant, "base, all, prefix:K or without:K", "^(base|all|(prefix|without):[0-9]+)$");
 
 fn is_plain_name(text: &str) -> bool {
     !text.is_empty()
@@ -254,93 +246,9 @@ fn is_plain_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c))
 }
 
-/// The dimensions of a matrix with the settings asked for, in the file's order.
-#[derive(Debug, Clone, Default)]
-pub struct Dimensions(pub Vec<(&'static Dimension, Vec<String>)>);
-
-impl<'de> Deserialize<'de> for Dimensions {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_map(DimensionsVisitor)
-    }
-}
-
-struct DimensionsVisitor;
-
-impl<'de> Visitor<'de> for DimensionsVisitor {
-    type Value = Dimensions;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map from a dimension to a setting or a list of settings")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Dimensions, A::Error> {
-        let mut dimensions: Vec<(&'static Dimension, Vec<String>)> = Vec::new();
-        while let Some(name) = map.next_key::<String>()? {
-            let dimension = dimension::find(&name).map_err(de::Error::custom)?;
-            if dimensions.iter().any(|(d, _)| d.name == dimension.name) {
-                return Err(de::Error::custom(format!("dimension '{name}' is given twice")));
-            }
-            let settings = map.next_value_seed(SettingsOf(dimension))?;
-            dimensions.push((dimension, settings));
-        }
-        Ok(Dimensions(dimensions))
-    }
-}
-
-/// Reads the settings of one dimension: a scalar or a list of scalars, each checked where it stands.
-struct SettingsOf(&'static Dimension);
-
-impl SettingsOf {
-    fn check<E: de::Error>(&self, scalar: &impl ToString) -> Result<String, E> {
-        let setting = scalar.to_string();
-        self.0.effect(&setting).map(|_| setting).map_err(E::custom)
-    }
-}
-
-impl<'de> de::DeserializeSeed<'de> for SettingsOf {
-    type Value = Vec<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Vec<String>, D::Error> {
-        d.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for SettingsOf {
-    type Value = Vec<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a setting of '{}' or a list of them: {}", self.0.name, self.0.expected)
-    }
-
-    fn visit_str<E: de::Error>(self, v: &str) -> Result<Vec<String>, E> {
-        Ok(vec![self.check(&v)?])
-    }
-
-    fn visit_u64<E: de::Error>(self, v: u64) -> Result<Vec<String>, E> {
-        Ok(vec![self.check(&v)?])
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
-        let mut settings = Vec::new();
-        while let Some(one) = seq.next_element_seed(SettingsOf(self.0))? {
-            for setting in one {
-                if settings.contains(&setting) {
-                    return Err(de::Error::custom(format!("{}: '{setting}' is given twice", self.0.name)));
-                }
-                settings.push(setting);
-            }
-        }
-        if settings.is_empty() {
-            return Err(de::Error::custom(format!("{}: no setting; expected {}", self.0.name, self.0.expected)));
-        }
-        Ok(settings)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     const GOOD: &str = "\
 mmtorture: 1
@@ -353,7 +261,8 @@ seconds: 5
 ";
 
     fn parse(text: &str) -> Result<Matrix, String> {
-        yaml::parse(Path::new("m.yaml"), text).map_err(|e| e.to_string())
+        let document = Document::of(Path::new("m.yaml"), text).map_err(|e| e.to_string())?;
+        Matrix::from_document(&document).map_err(|e| e.to_string())
     }
 
     #[test]

@@ -3,8 +3,11 @@
 //! Only their form is checked here. Whether the names exist is for the plan to say, which knows the variants and the
 //! workloads; [`yaml::locate`](super::yaml::locate) finds the place for its errors.
 
+use super::dimension;
+use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Settings by dimension: of each, one of those. In the file's order.
@@ -12,7 +15,7 @@ use std::fmt;
 pub struct Settings(pub Vec<(String, Vec<String>)>);
 
 /// Where one holds, the other must.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Require {
     /// Where all of this holds,
@@ -34,6 +37,29 @@ impl fmt::Display for Settings {
 impl<'de> Deserialize<'de> for Settings {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         d.deserialize_map(SettingsVisitor)
+    }
+}
+
+impl JsonSchema for Settings {
+    fn schema_name() -> Cow<'static, str> {
+        "Settings".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let scalar = json_schema!({ "type": ["string", "integer", "boolean"] });
+        let list = json_schema!({ "type": "array", "items": scalar, "minItems": 1 });
+        let one_or_more = json_schema!({ "anyOf": [scalar, list] });
+        let names: serde_json::Map<_, _> = dimension::all()
+            .map(|dimension| dimension.name)
+            .chain(["variant", "workload"])
+            .map(|name| (name.to_owned(), one_or_more.clone().into()))
+            .collect();
+        json_schema!({
+            "type": "object",
+            "properties": names,
+            "patternProperties": { "^x-": one_or_more },
+            "additionalProperties": false,
+        })
     }
 }
 

@@ -3,10 +3,11 @@
 use super::cell::cell_id;
 use super::{Cell, Variant, Wrong};
 use crate::cover::{Forbid, Literal, Mask, Value, MAX_VALUES};
-use crate::matrix::dimension::{self, Shape};
+use crate::matrix::dimension::Shape;
 use crate::matrix::rule::Settings;
 use crate::matrix::yaml::locate::Step;
 use crate::matrix::Matrix;
+use crate::suggest::did_you_mean;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -57,7 +58,8 @@ impl<'a> Factors<'a> {
     fn expect(&self, name: &str, at: &[Step]) -> Result<(usize, &[&'a str]), Wrong> {
         self.find(name).ok_or_else(|| {
             let names: Vec<_> = self.all.iter().map(|(n, _)| *n).collect();
-            let message = format!("this matrix has no dimension '{name}', expected one of {}", names.join(", "));
+            let hint = did_you_mean(name, names.iter().copied());
+            let message = format!("this matrix has no dimension '{name}', expected one of {}{hint}", names.join(", "));
             Wrong { at: at.to_vec(), message }
         })
     }
@@ -67,7 +69,7 @@ impl<'a> Factors<'a> {
         match name {
             VARIANT => false,
             WORKLOAD => self.workloads.iter().any(|w| w == setting),
-            _ => dimension::find(name).is_ok_and(|d| d.effect(setting).is_ok()),
+            _ => self.matrix.dimensions.0.iter().any(|(d, _)| d.name == name && d.effect(setting).is_ok()),
         }
     }
 
@@ -83,7 +85,8 @@ impl<'a> Factors<'a> {
                     let mut at = [at, &[name.into()]].concat();
                     // One setting need not be a list.
                     at.extend((settings.len() > 1).then(|| i.into()));
-                    let message = format!("no '{setting}' in this matrix, expected one of {}", known.join(", "));
+                    let hint = did_you_mean(setting, known.iter().copied());
+                    let message = format!("no '{setting}' in this matrix, expected one of {}{hint}", known.join(", "));
                     return Err(Wrong { at, message });
                 }
             }
@@ -120,7 +123,6 @@ impl<'a> Factors<'a> {
     /// The cell of a row.
     pub(super) fn cell(&self, row: &[Value]) -> Cell {
         let setting = |factor: usize| self.all[factor].1[usize::from(row[factor])];
-        let variant = &self.variants[usize::from(row[0])];
         let workload = setting(row.len() - 1);
         let mut settings = BTreeMap::new();
         let mut shape = Shape::default();
@@ -130,9 +132,10 @@ impl<'a> Factors<'a> {
             shape.apply(dimension.effect(setting).expect("checked when the matrix was read"));
         }
         let seconds = self.matrix.seconds.0;
+        let variant = self.variants[usize::from(row[0])].with(&shape.build);
         Cell {
-            id: cell_id(variant, &settings, workload, seconds),
-            variant: variant.name.clone(),
+            id: cell_id(&variant, &settings, workload, seconds),
+            variant: variant.name,
             settings,
             workload: workload.to_owned(),
             seconds,

@@ -13,7 +13,8 @@ pub use choose::{Choice, LeftOut, Tuples};
 
 use crate::error::{Error, Result};
 use crate::hash::Hasher;
-use crate::matrix::yaml::locate::{self, locate, Step};
+use crate::matrix::dimension::BuildSetting;
+use crate::matrix::yaml::locate::Step;
 use crate::matrix::{yaml, FragmentName, Matrix, SourceSpec};
 use crate::oracle::expect::Expectations;
 use crate::series::{Selection, Series};
@@ -21,6 +22,7 @@ use anyhow::Context;
 use estimate::{Defaults, Estimate};
 use factors::Factors;
 use shard::Shard;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,7 +43,6 @@ pub struct Plan {
     pub choice: Choice,
     /// Findings that are no failures.
     pub expectations: Expectations,
-    recipe: Recipe,
 }
 
 /// What all variants of a plan share.
@@ -51,6 +52,17 @@ pub struct Recipe {
     pub source: SourceSpec,
     /// Kconfig fragments, in order.
     pub fragments: Vec<Fragment>,
+    /// The cell's settings that are built in; their fragments are the last ones.
+    pub build: Vec<BuildSetting>,
+}
+
+impl Recipe {
+    /// The same with these settings built in.
+    pub fn with(&self, build: &[BuildSetting]) -> Self {
+        let settings = build.iter().map(|b| Fragment { name: b.name.clone(), text: b.kconfig.clone() });
+        let plain = self.fragments[..self.fragments.len() - self.build.len()].iter().cloned();
+        Self { source: self.source.clone(), fragments: plain.chain(settings).collect(), build: build.to_vec() }
+    }
 }
 
 /// A Kconfig fragment.
@@ -65,7 +77,7 @@ pub struct Fragment {
 /// A kernel to build.
 #[derive(Debug, Clone)]
 pub struct Variant {
-    /// `base`, or `SERIES/SELECTION`.
+    /// `base`, or `SERIES/SELECTION`; and `+DIMENSION=SETTING` for each setting that is built in.
     pub name: String,
     /// The source and configuration.
     pub recipe: Recipe,
@@ -92,9 +104,8 @@ impl Plan {
     /// # Errors
     /// Something in the matrix, a fragment or a series is wrong.
     pub fn read(path: &Path, workloads: &[String]) -> Result<Self> {
-        let matrix: Matrix = yaml::read(path).map_err(Error::request)?;
+        let (matrix, document) = Matrix::read(path).map_err(Error::request)?;
         let here = path.parent().unwrap_or(Path::new(""));
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string()).map_err(Error::Request)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
 
         for (i, workload) in matrix.workloads.iter().enumerate() {
@@ -114,7 +125,7 @@ impl Plan {
         }
 
         let fragments = matrix.kernel.kconfig.iter().map(|f| read_fragment(here, f)).collect::<Result<_>>()?;
-        let recipe = Recipe { source: matrix.kernel.source.clone(), fragments };
+        let recipe = Recipe { source: matrix.kernel.source.clone(), fragments, build: Vec::new() };
         let mut series: Vec<Arc<Series>> = Vec::new();
         for folder in &matrix.series {
             let read = Series::read(&here.join(folder)).map_err(Error::request)?;
@@ -131,8 +142,10 @@ impl Plan {
             let message = format!("{}: variants: {e}", path.display());
             Error::request(message)
         })?;
-        let chosen = Factors::new(&matrix, &variants, workloads).and_then(|f| choose::choose(&matrix, &f));
-        let (mut cells, choice) = chosen.map_err(|wrong| misplaced(path, &text, &wrong))?;
+        let fail = |wrong: Wrong| Error::request(document.fail(&wrong.at, wrong.message));
+        let (mut cells, choice) =
+            Factors::new(&matrix, &variants, workloads).and_then(|f| choose::choose(&matrix, &f)).map_err(fail)?;
+        let variants = built(&variants, &cells);
         order::order(&mut cells, choice.fixed, &variants, &Defaults);
         for verdict in &matrix.verdicts {
             if !variants.iter().any(|v| v.name == verdict.variant) {
@@ -150,17 +163,12 @@ impl Plan {
             None => Vec::new(),
         };
         let expectations = Expectations { kinds: matrix.expect.iter().map(|e| e.0.clone()).collect(), rules };
-        Ok(Self { name, text, matrix, variants, cells, choice, expectations, recipe })
+        Ok(Self { name, text: document.text(), matrix, variants, cells, choice, expectations })
     }
 
     /// The variant called `name`.
     pub fn variant(&self, name: &str) -> Option<&Arc<Variant>> {
         self.variants.iter().find(|v| v.name == name)
-    }
-
-    /// The source with nothing applied, whether or not the matrix asks for it as a variant.
-    pub fn base(&self) -> Variant {
-        Variant::new(&self.recipe, None, Vec::new())
     }
 
     /// The cells whose id is `id` or begins with it.
@@ -205,10 +213,19 @@ impl Variant {
             }
             _ => ("base".to_owned(), None),
         };
+        let built_in: String = recipe.build.iter().map(|setting| format!("+{}", setting.name)).collect();
+        let name = name + &built_in;
         Self { name, recipe: recipe.clone(), series, patches }
     }
 
-    /// The first `k` patches of this variant's series.
+    /// The same patches with these settings built in.
+    fn with(&self, build: &[BuildSetting]) -> Self {
+        let name = self.name.split('+').next().unwrap_or_default();
+        let suffix: String = build.iter().map(|setting| format!("+{}", setting.name)).collect();
+        Self { name: format!("{name}{suffix}"), recipe: self.recipe.with(build), ..self.clone() }
+    }
+
+    /// The first `k` patches of this variant's series; of none the source as it is, with the same settings built in.
     pub fn prefix(&self, k: usize) -> Self {
         let series = self.series.as_ref().map(|s| (s, Selection::Prefix(k)));
         Self::new(&self.recipe, series, (0..k).collect())
@@ -281,10 +298,18 @@ fn exists(workload: &str, names: &[String]) -> bool {
     mix == "mix" && parts.split(',').all(part)
 }
 
-/// `FILE:LINE:COLUMN: KEY: MESSAGE`, as for what is wrong with the YAML itself.
-fn misplaced(path: &Path, text: &str, wrong: &Wrong) -> Error {
-    let place = locate(text, &wrong.at).map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
-    Error::request(format!("{}{place}: {}: {}", path.display(), locate::path(&wrong.at), wrong.message))
+/// The kernels of these cells, by variant and then in the order of what is built in.
+fn built(variants: &[Arc<Variant>], cells: &[Cell]) -> Vec<Arc<Variant>> {
+    let mut all: Vec<Arc<Variant>> = Vec::new();
+    for variant in variants {
+        for build in cells.iter().map(|cell| &cell.shape.build).collect::<BTreeSet<_>>() {
+            let built = variant.with(build);
+            if cells.iter().any(|cell| cell.variant == built.name) {
+                all.push(Arc::new(built));
+            }
+        }
+    }
+    all
 }
 
 #[cfg(test)]

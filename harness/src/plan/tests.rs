@@ -38,7 +38,7 @@ fn cells_are_the_product_and_their_ids_do_not_depend_on_position() {
     let a = plan(&format!("{HEAD}series: [s]\ndimensions: {{thp: [always, never], cpus: [1, 2]}}\n{tail}")).unwrap();
     let b = plan(&format!("{HEAD}series: [s]\ndimensions: {{cpus: [2, 1], thp: [never, always]}}\n{tail}")).unwrap();
     assert_eq!(a.cells.len(), 8);
-    let ids = |p: &Plan| p.cells.iter().map(|c| c.id.clone()).collect::<std::collections::BTreeSet<_>>();
+    let ids = |p: &Plan| p.cells.iter().map(|c| c.id.clone()).collect::<BTreeSet<_>>();
     assert_eq!(ids(&a), ids(&b));
     assert_eq!(ids(&a).len(), 8);
 }
@@ -311,4 +311,53 @@ mod shards {
             prop_assert!(most <= f64::max(least + longest + first, mean * 1.05) + 1e-6, "{loads:?}");
         }
     }
+}
+
+#[test]
+fn settings_that_are_built_in_are_kernels_of_their_own() {
+    let tail = "workloads: [anon-churn]\nseconds: 5\ndimensions: {debug-vm: [on, off], thp: [always, never]}\n";
+    let plan = plan(&format!("{HEAD}series: [s]\n{tail}")).unwrap();
+    assert_eq!(names(&plan), ["base+debug-vm=off", "base+debug-vm=on", "s/all+debug-vm=off", "s/all+debug-vm=on"]);
+    assert_eq!(plan.cells.len(), 8);
+    for cell in &plan.cells {
+        assert!(cell.variant.ends_with(&format!("debug-vm={}", cell.settings["debug-vm"])), "{cell:?}");
+        assert!(!cell.id.contains('+'), "{}", cell.id);
+    }
+    let off = &plan.variants[2];
+    assert_eq!(off.recipe.fragments.last().unwrap().name, "debug-vm=off");
+    assert_eq!((off.prefix(1).name.as_str(), off.recipe.with(&[]).fragments.len()), ("s/prefix:1+debug-vm=off", 1));
+    assert_eq!(off.prefix(0).name, "base+debug-vm=off");
+}
+
+#[test]
+fn a_matrix_may_extend_another_and_errors_name_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("kconfig")).unwrap();
+    std::fs::write(dir.path().join("kconfig/base.config"), "CONFIG_64BIT=y\n").unwrap();
+    let read = |over: &str, base: &str| {
+        std::fs::write(dir.path().join("over.yaml"), over).unwrap();
+        std::fs::write(dir.path().join("base.yaml"), base).unwrap();
+        Plan::read(&dir.path().join("over.yaml"), &["anon-churn".to_owned()]).map_err(|e| {
+            let text = e.to_string();
+            text[text.rfind(dir.path().to_str().unwrap()).unwrap() + dir.path().as_os_str().len() + 1..].to_owned()
+        })
+    };
+    let base = format!("{HEAD}workloads: [anon-churn]\nseconds: 5\ndimensions: {{thp: [always, never], cpus: 2}}\n");
+    let plan = read("extends: base.yaml\nseconds: 9\ndimensions: {thp: madvise}\n", &base).unwrap();
+    assert_eq!((plan.cells.len(), plan.cells[0].seconds), (1, 9));
+    assert_eq!(plan.cells[0].settings.len(), 2, "maps are merged, lists replaced");
+    assert!(!plan.text.contains("extends") && plan.text.contains("madvise"), "{}", plan.text);
+    let wrong = |over: &str, base: &str| read(over, base).unwrap_err();
+    let all = [
+        wrong("extends: base.yaml\nsecnds: 9\n", &base),
+        wrong("extends: base.yaml\nseconds: 9\n", &base.replace("thp:", "tph:")),
+        wrong("extends: base.yaml\nforbid:\n  - {thp: nevr}\n", &base),
+        wrong("seconds: 9\nextends: base.yaml\n", "extends: over.yaml\n"),
+        wrong("extends: ../base.yaml\n", &base),
+        wrong("extends: bose.yaml\n", &base),
+        wrong("extends: base.yaml\n", &base.replace("seconds: 5\n", "")),
+    ]
+    .join("\n");
+    let all = all.replace(&format!("{}/", dir.path().display()), "");
+    insta::assert_snapshot!(all, @"");
 }

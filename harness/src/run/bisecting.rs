@@ -84,7 +84,7 @@ fn one(
             Next::Over(conclusion) => break conclusion,
             Next::Trial { prefix, seconds } => (prefix, seconds),
         };
-        let variant = prefix_of(runner, variant, prefix);
+        let variant = variant.prefix(prefix);
         let kernel = match built.get(&prefix) {
             Some(kernel) => kernel.clone(),
             None => built.entry(prefix).or_insert(build(runner.builder, &variant, runner.progress)?).clone(),
@@ -115,14 +115,6 @@ fn one(
         culprit: culprit.map(|p| p.stem.clone()),
         subject: culprit.map(|p| p.subject.clone()),
     })
-}
-
-fn prefix_of(runner: &Runner<'_>, variant: &Variant, prefix: usize) -> Variant {
-    if prefix == 0 {
-        runner.plan.base()
-    } else {
-        variant.prefix(prefix)
-    }
 }
 
 /// Only a finding of the same signature counts as bad, only a pass as good.

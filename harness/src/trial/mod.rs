@@ -3,6 +3,7 @@
 pub mod dump;
 mod follow;
 pub mod judge;
+mod storage;
 pub mod watch;
 
 use crate::build::Kernel;
@@ -11,17 +12,18 @@ use crate::files;
 use crate::image;
 use crate::interrupt::Interrupt;
 use crate::machine::ending::Ending;
-use crate::machine::{Disk, Machine, Running, Spec};
+use crate::machine::{Machine, Running, Spec};
 use crate::oracle::expect::Expectations;
 use crate::outcome::Outcome;
 use crate::plan::Cell;
 use anyhow::Context;
 use dump::{Core, Cores};
 use follow::{follow, Dumped};
-use mmtorture_protocol::{Phase, Request, Swap, VERSION};
+use mmtorture_protocol::{Phase, Request, VERSION};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
+use storage::Storage;
 use watch::{Limits, Seen, Watch};
 
 /// The console, byte for byte as it came.
@@ -132,6 +134,7 @@ impl Trial {
 pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     files::create_dir(job.dir)?;
     let name = format!("{}/{}", job.cell.id, job.seed);
+    let storage = Storage::make(&job.cell.shape, job.dir)?;
     let request = Request {
         version: VERSION,
         trial: name.clone(),
@@ -139,6 +142,9 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         seconds: job.cell.seconds,
         heartbeat_ms: HEARTBEAT_MS,
         knobs: job.cell.shape.knobs.clone(),
+        repeat: job.cell.shape.repeat.clone(),
+        scratch: storage.scratch(&job.cell.shape),
+        memcg: job.cell.shape.memcg,
         nodes: job.cell.shape.nodes,
         swap: job.cell.shape.swap,
         workload: job.cell.workload.clone(),
@@ -150,17 +156,20 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         .suffix(".cpio")
         .tempfile_in(job.dir)
         .with_context(|| format!("cannot write to {}", job.dir.display()))?;
-    image::write_initramfs(initramfs.path(), job.base_image, &request)?;
-    let swap = swap_disk(job)?;
+    image::write_initramfs(initramfs.path(), job.base_image, &request, storage.packed.as_deref())?;
     let spec = Spec {
         kernel: job.kernel.image(),
         vmlinux: Some(job.kernel.vmlinux()),
         initramfs: initramfs.path().to_owned(),
-        cmdline: format!("{CMDLINE} {}", if job.cores.is_some() { PANIC_STAYS } else { PANIC_RESETS }),
+        cmdline: [CMDLINE, if job.cores.is_some() { PANIC_STAYS } else { PANIC_RESETS }]
+            .into_iter()
+            .chain(job.cell.shape.cmdline.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(" "),
         cpus: job.cell.shape.cpus,
         memory_mib: job.cell.shape.memory_mib,
         nodes: job.cell.shape.nodes,
-        disks: swap.iter().map(|file| Disk { path: file.path().to_owned(), read_only: false }).collect(),
+        disks: storage.disks(),
         dump: job.cores.is_some(),
     };
     let limits = Limits::new(job.cell.seconds, job.machine.slowness(), job.boot_seconds);
@@ -198,15 +207,6 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     };
     files::write_json(&job.dir.join(TRIAL), &trial)?;
     Ok(trial)
-}
-
-/// The disk that the guest swaps to, if it does: sparse, and gone with the trial.
-fn swap_disk(job: &Job<'_>) -> Result<Option<tempfile::NamedTempFile>> {
-    let Swap::Disk { mib } = job.cell.shape.swap else { return Ok(None) };
-    let context = || format!("cannot make a swap disk of {mib} MiB in {}", job.dir.display());
-    let file = tempfile::Builder::new().prefix("swap-").suffix(".img").tempfile_in(job.dir).with_context(context)?;
-    file.as_file().set_len(mib << 20).with_context(context)?;
-    Ok(Some(file))
 }
 
 /// Compresses a dump. That there is none is no reason to lose the trial.

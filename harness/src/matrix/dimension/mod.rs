@@ -1,76 +1,90 @@
-//! The dimensions of a matrix: one axis each, with where its settings act.
+//! The dimensions of a matrix: one axis each, with where its settings act and how they show in the guest.
 //!
-//! To add one: a row in the table of the file that it belongs to ([`knob`] for a file under /sys or /proc, [`machine`]
-//! for the guest's shape), or a new file with its own table, named in [`TABLES`].
+//! To add one: a row in the table of the file that it belongs to, or a new file with its own table, named in [`TABLES`].
+//! A matrix adds its own by [`define`].
 
-mod knob;
+mod backing;
+mod compaction;
+mod debug;
+pub mod define;
+mod khugepaged;
+mod ksm;
 mod machine;
+mod memcg;
+mod mthp;
+mod part;
+mod reclaim;
+mod shape;
+mod size;
+mod swap;
+mod thp;
 
-use mmtorture_protocol::{Knob, Swap};
+pub use part::Part;
+pub use shape::{BuildSetting, Shape};
+
+use crate::suggest::did_you_mean;
 
 /// One axis of a matrix.
 #[derive(Debug)]
 pub struct Dimension {
     /// Its name in a matrix.
     pub name: &'static str,
-    /// What it means, with the kernel's own name for it.
+    /// What it means, with the kernel's own name for it and the file that gives it that meaning.
     pub about: &'static str,
-    /// What its settings look like, for errors.
-    pub expected: &'static str,
-    /// The effect of a setting, or `None` where the dimension has no such setting.
-    parse: fn(&Dimension, &str) -> Option<Effect>,
-    /// For dimensions that are one file in the guest: which, how it shows its value, and the choices it has.
-    knob: Option<knob::File>,
+    /// Where its settings act.
+    pub acts: Acts,
+    /// Its settings.
+    settings: Settings,
+}
+
+/// Where a setting acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acts {
+    /// Kconfig: each setting is a kernel of its own.
+    Build,
+    /// The command line or the machine.
+    Boot,
+    /// Written or mounted in the guest before the workload starts.
+    Run,
+    /// As a matrix says that defines it.
+    AsDefined,
+}
+
+impl Acts {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Boot => "boot",
+            Self::Run => "run",
+            Self::AsDefined => "as defined",
+        }
+    }
+}
+
+/// The settings of a dimension.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Settings {
+    /// Words, each with what it does.
+    Words(&'static [(&'static str, &'static [Part])]),
+    /// Whole numbers.
+    Numbers { least: u64, most: u64, part: fn(u64) -> Part },
+    /// What a word alone does not say.
+    Parsed {
+        /// For errors.
+        expected: &'static str,
+        /// A regular expression of ECMA 262 that every setting matches, for editors.
+        pattern: &'static str,
+        parse: fn(&str) -> Option<Vec<Part>>,
+    },
 }
 
 /// What one setting does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Run time: write a file in the guest, and read it back.
-    Knob(Knob),
-    /// The machine's processors.
-    Cpus(u32),
-    /// The machine's memory, in MiB.
-    MemoryMib(u64),
-    /// NUMA nodes.
-    Nodes(u32),
-    /// What the guest swaps to.
-    Swap(Swap),
-}
-
-/// A guest's whole shape: every dimension's setting applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shape {
-    /// Processors.
-    pub cpus: u32,
-    /// Memory, in MiB.
-    pub memory_mib: u64,
-    /// NUMA nodes, which share processors and memory evenly.
-    pub nodes: u32,
-    /// Swap.
-    pub swap: Swap,
-    /// Files to write, in the matrix's order.
-    pub knobs: Vec<Knob>,
-}
-
-impl Default for Shape {
-    /// Two CPUs, because one has few races; half a GiB and no swap.
-    fn default() -> Self {
-        Self { cpus: 2, memory_mib: 512, nodes: 1, swap: Swap::None, knobs: Vec::new() }
-    }
-}
-
-impl Shape {
-    /// Applies `effect`.
-    pub fn apply(&mut self, effect: Effect) {
-        match effect {
-            Effect::Knob(knob) => self.knobs.push(knob),
-            Effect::Cpus(n) => self.cpus = n,
-            Effect::MemoryMib(n) => self.memory_mib = n,
-            Effect::Nodes(n) => self.nodes = n,
-            Effect::Swap(swap) => self.swap = swap,
-        }
-    }
+pub struct Effect {
+    dimension: &'static str,
+    setting: String,
+    parts: Vec<Part>,
 }
 
 impl Dimension {
@@ -79,27 +93,89 @@ impl Dimension {
     /// # Errors
     /// The dimension has no such setting; the message says which it has.
     pub fn effect(&self, setting: &str) -> Result<Effect, String> {
-        (self.parse)(self, setting).ok_or_else(|| format!("{} '{setting}', expected {}", self.name, self.expected))
+        let parts = match self.settings {
+            Settings::Words(words) => words.iter().find(|(word, _)| *word == setting).map(|(_, parts)| parts.to_vec()),
+            // Only the canonical spelling, or `007` and `7` would be two cells.
+            Settings::Numbers { least, most, part } => setting
+                .parse()
+                .ok()
+                .filter(|n: &u64| (least..=most).contains(n) && n.to_string() == setting)
+                .map(|n| vec![part(n)]),
+            Settings::Parsed { parse, .. } => parse(setting),
+        };
+        match parts {
+            Some(parts) => Ok(Effect { dimension: self.name, setting: setting.to_owned(), parts }),
+            None => {
+                let hint = did_you_mean(setting, self.words());
+                Err(format!("{} '{setting}', expected {}{hint}", self.name, self.expected()))
+            }
+        }
+    }
+
+    /// What its settings look like, for errors.
+    pub fn expected(&self) -> String {
+        match self.settings {
+            Settings::Words(_) => format!("one of {}", self.words().collect::<Vec<_>>().join(" ")),
+            Settings::Numbers { least, most, .. } => format!("a number from {least} to {most}"),
+            Settings::Parsed { expected, .. } => expected.to_owned(),
+        }
+    }
+
+    /// The settings that are words, in order.
+    pub fn words(&self) -> impl Iterator<Item = &'static str> {
+        let words: &'static [(&'static str, &'static [Part])] = match self.settings {
+            Settings::Words(words) => words,
+            _ => &[],
+        };
+        words.iter().map(|(word, _)| *word)
+    }
+
+    /// JSON Schema of one setting.
+    pub fn schema(&self) -> serde_json::Value {
+        match self.settings {
+            Settings::Words(_) => serde_json::json!({ "enum": self.words().collect::<Vec<_>>() }),
+            Settings::Numbers { least, most, .. } => {
+                serde_json::json!({ "type": "integer", "minimum": least, "maximum": most })
+            }
+            Settings::Parsed { pattern, .. } => serde_json::json!({ "type": "string", "pattern": pattern }),
+        }
     }
 }
 
 /// Every table of dimensions.
-const TABLES: &[&[Dimension]] = &[knob::TABLE, machine::TABLE];
+const TABLES: &[&[Dimension]] = &[
+    thp::TABLE,
+    khugepaged::TABLE,
+    mthp::TABLE,
+    swap::TABLE,
+    reclaim::TABLE,
+    compaction::TABLE,
+    ksm::TABLE,
+    memcg::TABLE,
+    backing::TABLE,
+    machine::TABLE,
+    debug::TABLE,
+];
 
-/// All dimensions.
+/// All built-in dimensions.
 pub fn all() -> impl Iterator<Item = &'static Dimension> {
     TABLES.iter().copied().flatten()
 }
 
-/// The dimension called `name`.
+/// The dimension called `name`: a built-in one, or one that the matrix being read defines.
 ///
 /// # Errors
-/// There is none; the message lists those there are.
+/// There is none; the message says what was probably meant, or lists those there are.
 pub fn find(name: &str) -> Result<&'static Dimension, String> {
-    all().find(|d| d.name == name).ok_or_else(|| {
-        let names: Vec<_> = all().map(|d| d.name).collect();
-        format!("unknown dimension '{name}', expected one of {}", names.join(", "))
-    })
+    if let Some(found) = all().find(|d| d.name == name).or_else(|| define::find(name)) {
+        return Ok(found);
+    }
+    let names: Vec<_> = all().map(|d| d.name).chain(define::names()).collect();
+    let hint = did_you_mean(name, names.iter().copied());
+    if hint.is_empty() {
+        return Err(format!("unknown dimension '{name}', expected one of {}", names.join(", ")));
+    }
+    Err(format!("unknown dimension '{name}', expected one of those that `mmtorture schema --dimensions` lists{hint}"))
 }
 
 #[cfg(test)]
@@ -107,21 +183,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique() {
+    fn names_and_settings_are_unique() {
         let mut names: Vec<_> = all().map(|d| d.name).collect();
         names.sort_unstable();
         let before = names.len();
         names.dedup();
         assert_eq!(names.len(), before);
+        for dimension in all() {
+            let words: std::collections::BTreeSet<_> = dimension.words().collect();
+            assert_eq!(words.len(), dimension.words().count(), "{}", dimension.name);
+        }
+    }
+
+    /// A dimension that nothing verifies would be a claim.
+    #[test]
+    fn every_setting_shows_in_the_guest() {
+        for dimension in all() {
+            for word in dimension.words() {
+                let shows = |part: &Part| !matches!(part, Part::Kconfig(_) | Part::Cmdline(_));
+                let effect = dimension.effect(word).unwrap();
+                assert!(effect.parts.iter().any(shows), "{} {word}", dimension.name);
+                let builds = effect.parts.iter().any(|part| matches!(part, Part::Kconfig(_)));
+                assert_eq!(builds, dimension.acts == Acts::Build, "{} {word}", dimension.name);
+            }
+            assert!(dimension.about.contains(".c") || dimension.about.contains(".rs"), "{}: no file", dimension.name);
+        }
     }
 
     #[test]
-    fn a_shape_takes_every_effect() {
-        let mut shape = Shape::default();
-        for (name, setting) in [("cpus", "4"), ("memory", "320M"), ("swap", "zram:1G"), ("thp", "always")] {
-            shape.apply(find(name).unwrap().effect(setting).unwrap());
+    fn only_the_canonical_spelling_of_a_number_is_a_setting() {
+        let swappiness = find("swappiness").unwrap();
+        assert!(swappiness.effect("200").is_ok());
+        for wrong in ["201", "-1", "007", "+7", " 7", ""] {
+            assert!(swappiness.effect(wrong).is_err(), "{wrong:?}");
         }
-        assert_eq!((shape.cpus, shape.memory_mib, shape.swap), (4, 320, Swap::Zram { mib: 1024 }));
-        assert_eq!(shape.knobs[0].path, "/sys/kernel/mm/transparent_hugepage/enabled");
+    }
+
+    #[test]
+    fn a_slip_is_told_with_what_was_meant() {
+        assert!(find("shmemhuge").unwrap_err().ends_with("did you mean 'shmem-huge'?"));
+        let error = find("thp").unwrap().effect("madvice").unwrap_err();
+        assert_eq!(error, "thp 'madvice', expected one of always madvise never; did you mean 'madvise'?");
     }
 }

@@ -39,12 +39,55 @@ pub fn path(steps: &[Step]) -> String {
 
 /// Line and column of what the steps lead to, both from 1. `None` where they lead nowhere.
 pub fn locate(text: &str, steps: &[Step]) -> Option<(usize, usize)> {
+    walk(text, Walk { steps, key: false })
+}
+
+/// The same of the last step's key.
+pub fn locate_key(text: &str, steps: &[Step]) -> Option<(usize, usize)> {
+    walk(text, Walk { steps, key: true })
+}
+
+fn walk(text: &str, walk: Walk<'_>) -> Option<(usize, usize)> {
     // Only the crate's errors carry a place, so the walk ends with one.
-    let error = Walk(steps).deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
+    let error = walk.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
     error.location().map(|at| (at.line(), at.column()))
 }
 
-struct Walk<'a>(&'a [Step]);
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    steps: &'a [Step],
+    /// Whether the walk ends at the last step's key.
+    key: bool,
+}
+
+/// Takes a key and says whether it is the wanted one, or ends the walk there.
+struct Key<'a> {
+    wanted: &'a str,
+    end: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<bool, D::Error> {
+        d.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<bool, E> {
+        if v == self.wanted && self.end {
+            return here();
+        }
+        Ok(v == self.wanted)
+    }
+}
 
 fn here<T, E: de::Error>() -> Result<T, E> {
     Err(E::custom("here"))
@@ -90,23 +133,28 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Some((step, rest)) = self.0.split_first() else { return here() };
+        let Some((step, steps)) = self.steps.split_first() else { return here() };
         if let Step::Item(item) = step {
             for _ in 0..*item {
                 seq.next_element::<IgnoredAny>()?;
             }
-            seq.next_element_seed(Walk(rest))?;
+            seq.next_element_seed(Walk { steps, ..self })?;
         }
         while seq.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((step, rest)) = self.0.split_first() else { return here() };
-        while let Some(key) = map.next_key::<String>()? {
-            match step {
-                Step::Key(wanted) if *wanted == key => map.next_value_seed(Walk(rest))?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
+        let Some((step, steps)) = self.steps.split_first() else { return here() };
+        let wanted = match step {
+            Step::Key(key) => key.as_str(),
+            Step::Item(_) => return Ok(()),
+        };
+        while let Some(found) = map.next_key_seed(Key { wanted, end: self.key && steps.is_empty() })? {
+            if found {
+                map.next_value_seed(Walk { steps, ..self })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
             }
         }
         Ok(())
@@ -136,6 +184,8 @@ forbid:
         assert_eq!(at(&["forbid".into(), 1.into(), "swap".into(), 0.into()]), Some((5, 11)), "a scalar is its item");
         assert_eq!(at(&["forbid".into(), 2.into()]), None);
         assert_eq!(at(&["absent".into()]), None);
+        assert_eq!(locate_key(TEXT, &["forbid".into(), 0.into(), "cpus".into()]), Some((3, 18)));
+        assert_eq!(locate_key(TEXT, &["absent".into()]), None);
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! A trial's disks and file systems: sparse files that are gone with it.
+
+use crate::error::{Error, Result};
+use crate::machine::Disk;
+use crate::matrix::dimension::Shape;
+use crate::process;
+use anyhow::Context;
+use mmtorture_protocol::{extents, Backing, Scratch, Swap};
+use rustix::fs::{seek, SeekFrom};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+use tempfile::NamedTempFile;
+
+/// What ext4 takes beside a swap file: its journal, tables, and some to spare.
+const EXT4_EXTRA_MIB: u64 = 32;
+
+/// What a trial has to store things on.
+#[derive(Debug)]
+pub(super) struct Storage {
+    /// In the machine's order. What is swapped to is the first one.
+    disks: Vec<NamedTempFile>,
+    /// A file system for the guest to unpack.
+    pub packed: Option<Vec<u8>>,
+}
+
+impl Storage {
+    /// Makes what `shape` asks for in `dir`.
+    ///
+    /// # Errors
+    /// The disk is full, or mke2fs is missing.
+    pub fn make(shape: &Shape, dir: &Path) -> Result<Self> {
+        let mut disks = Vec::new();
+        match shape.swap {
+            Swap::None | Swap::Zram { .. } => {}
+            Swap::Disk { mib } => disks.push(sparse(dir, "swap-", mib)?),
+            Swap::File { mib } => disks.push(ext4(dir, "swap-", mib + EXT4_EXTRA_MIB)?),
+        }
+        let mut packed = None;
+        match shape.scratch.backing {
+            Backing::Tmpfs => {}
+            Backing::Ext4Loop { mib } => packed = Some(pack(ext4(dir, "scratch-", mib)?.as_file())?),
+            Backing::Ext4Disk { mib, .. } => disks.push(ext4(dir, "scratch-", mib)?),
+        }
+        Ok(Self { disks, packed })
+    }
+
+    /// The machine's disks.
+    pub fn disks(&self) -> Vec<Disk> {
+        self.disks.iter().map(|file| Disk { path: file.path().to_owned(), read_only: false }).collect()
+    }
+
+    /// What the guest is to do with them: the workload's is the last one.
+    pub fn scratch(&self, shape: &Shape) -> Scratch {
+        let mut scratch = shape.scratch.clone();
+        if let Backing::Ext4Disk { disk, .. } = &mut scratch.backing {
+            *disk = u8::try_from(self.disks.len().saturating_sub(1)).unwrap_or(0);
+        }
+        scratch
+    }
+}
+
+fn sparse(dir: &Path, prefix: &str, mib: u64) -> Result<NamedTempFile> {
+    let context = || format!("cannot make a disk of {mib} MiB in {}", dir.display());
+    let file = tempfile::Builder::new().prefix(prefix).suffix(".img").tempfile_in(dir).with_context(context)?;
+    file.as_file().set_len(mib << 20).with_context(context)?;
+    Ok(file)
+}
+
+/// An ext4 file system. Its name and its hash's seed are fixed, so that the same trial has the same.
+fn ext4(dir: &Path, prefix: &str, mib: u64) -> Result<NamedTempFile> {
+    const ID: &str = "6d6d746f-7274-7572-652d-657874342d31";
+    let file = sparse(dir, prefix, mib)?;
+    let mut command = Command::new(mke2fs()?);
+    command.args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-U", ID, "-E"]);
+    command.arg(format!("hash_seed={ID},nodiscard,lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0"));
+    command.arg(file.path());
+    process::output(command)?;
+    Ok(file)
+}
+
+/// mke2fs stands where an ordinary user's PATH does not lead.
+fn mke2fs() -> Result<&'static Path> {
+    let places = ["/usr/sbin/mke2fs", "/sbin/mke2fs", "/usr/bin/mke2fs", "/usr/local/sbin/mke2fs"];
+    places.into_iter().map(Path::new).find(|path| path.is_file()).ok_or_else(|| {
+        Error::host(
+            "mke2fs is missing, which makes ext4 file systems: install e2fsprogs (`make setup` does)".to_owned(),
+        )
+    })
+}
+
+/// What is in a sparse file.
+fn pack(file: &File) -> Result<Vec<u8>> {
+    let mut packed = Vec::new();
+    let mut at = 0;
+    // ENXIO: nothing but a hole is left (lseek(2)).
+    while let Ok(start) = seek(file, SeekFrom::Data(at)) {
+        let end = seek(file, SeekFrom::Hole(start)).context("cannot find the holes of a file system")?;
+        let length = usize::try_from(end - start).context("a file system that is too large")?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, start).context("cannot read a file system")?;
+        extents::push(&mut packed, start, &bytes);
+        at = end;
+    }
+    Ok(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sparse_file_is_packed_without_its_holes() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(64 << 20).unwrap();
+        file.write_all_at(b"first", 0).unwrap();
+        file.write_all_at(b"last", 33 << 20).unwrap();
+        let packed = pack(&file).unwrap();
+        assert!(packed.len() < 1 << 20, "{}", packed.len());
+        let mut rest = &packed[..];
+        let copy = tempfile::tempfile().unwrap();
+        copy.set_len(64 << 20).unwrap();
+        while let Some((offset, bytes)) = extents::next(&mut rest) {
+            copy.write_all_at(bytes, offset).unwrap();
+        }
+        for (offset, text) in [(0, "first"), (33 << 20, "last\0")] {
+            let mut read = vec![0; 5];
+            copy.read_exact_at(&mut read, offset).unwrap();
+            assert_eq!(read, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_workloads_disk_comes_after_the_one_to_swap_to() {
+        if mke2fs().is_err() {
+            eprintln!("skipped: mke2fs is not installed (`make setup` installs it)");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch { backing: Backing::Ext4Disk { mib: 16, disk: 0 }, options: Vec::new() };
+        let shape = Shape { swap: Swap::File { mib: 16 }, scratch, ..Shape::default() };
+        let storage = Storage::make(&shape, dir.path()).unwrap();
+        assert_eq!(storage.disks().len(), 2);
+        assert_eq!(storage.scratch(&shape).backing, Backing::Ext4Disk { mib: 16, disk: 1 });
+        let mut magic = [0; 2];
+        storage.disks[1].as_file().read_exact_at(&mut magic, 1024 + 56).unwrap();
+        // EXT4_SUPER_MAGIC (fs/ext4/ext4.h).
+        assert_eq!(u16::from_le_bytes(magic), 0xEF53);
+    }
+}
