@@ -4,6 +4,7 @@
 //! setting that the dimension does not have. What a matrix names on disk (series, fragments) is checked by the plan.
 
 pub mod dimension;
+pub mod source;
 pub mod yaml;
 
 use crate::oracle::expect::Kind;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+pub use source::SourceSpec;
 
 /// A matrix as read.
 #[derive(Debug, Clone, Deserialize)]
@@ -119,6 +122,8 @@ macro_rules! parsed_from_str {
     };
 }
 
+use parsed_from_str;
+
 /// A value that is an integer in YAML with a range. Checked by the visitor, for the same reason.
 macro_rules! bounded {
     ($(#[$doc:meta])* $name:ident, $range:expr) => {
@@ -174,34 +179,6 @@ impl FromStr for Expected {
     }
 }
 parsed_from_str!(Expected, "oom, segfault or a class of findings");
-
-/// Where a kernel's source comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SourceSpec {
-    /// `debian:PACKAGE`: the tarball that Debian's source package of that name installs under /usr/src.
-    Debian(String),
-}
-
-impl fmt::Display for SourceSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Debian(package) => write!(f, "debian:{package}"),
-        }
-    }
-}
-
-impl FromStr for SourceSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            // The package names a file under /usr/src, so it must not walk elsewhere.
-            Some(("debian", p)) if is_plain_name(p) => Ok(Self::Debian(p.to_owned())),
-            _ => Err(format!("kernel source '{text}', expected debian:PACKAGE, as in debian:linux-source-6.1")),
-        }
-    }
-}
-parsed_from_str!(SourceSpec, "debian:PACKAGE");
 
 /// The name of a Kconfig fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
