@@ -6,6 +6,7 @@
 
 mod counters;
 mod knobs;
+mod modules;
 mod mounts;
 mod port;
 mod processes;
@@ -67,6 +68,7 @@ fn live(port: &mut Port) -> anyhow::Result<()> {
 
     port.send(EventKind::Phase { phase: Phase::Setup });
     mounts::rest()?;
+    modules::load()?;
     protect();
     let children = processes::watch_children().context("cannot watch for dead children")?;
     let swap = swap::on(request.swap)?;

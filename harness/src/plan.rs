@@ -3,13 +3,13 @@
 use crate::error::{Error, Result};
 use crate::hash::Hasher;
 use crate::matrix::dimension::Shape;
-use crate::matrix::{yaml, FragmentName, Matrix, SourceSpec};
+use crate::matrix::{yaml, FragmentName, Kernel, Matrix};
 use crate::oracle::expect::Expectations;
 use crate::series::{Selection, Series};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A matrix with all that it names read in, and its cells.
@@ -33,8 +33,10 @@ pub struct Plan {
 /// What all variants of a plan share.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    /// Where the source comes from.
-    pub source: SourceSpec,
+    /// Where the kernel comes from, and what builds it.
+    pub kernel: Kernel,
+    /// The matrix's folder, which the paths in `kernel` start from.
+    pub here: PathBuf,
     /// Kconfig fragments, in order.
     pub fragments: Vec<Fragment>,
 }
@@ -108,8 +110,10 @@ impl Plan {
             return Err(Error::request(format!("{}: no workloads, so there is nothing to run", path.display())));
         }
 
+        let wrong = |e| Error::request(format!("{}: {e}", path.display()));
+        matrix.kernel.check(!matrix.series.is_empty()).map_err(wrong)?;
         let fragments = matrix.kernel.kconfig.iter().map(|f| read_fragment(here, f)).collect::<Result<_>>()?;
-        let recipe = Recipe { source: matrix.kernel.source.clone(), fragments };
+        let recipe = Recipe { kernel: matrix.kernel.clone(), here: here.to_owned(), fragments };
         let mut series: Vec<Arc<Series>> = Vec::new();
         for folder in &matrix.series {
             let read = Series::read(&here.join(folder)).map_err(Error::request)?;
@@ -201,7 +205,7 @@ impl Variant {
 
     /// A hash of what the variant means, known without the source or a toolchain.
     fn meaning(&self) -> String {
-        let mut hash = Hasher::new("variant").field(self.recipe.source.to_string());
+        let mut hash = Hasher::new("variant").field(self.recipe.kernel.meaning());
         for fragment in &self.recipe.fragments {
             hash = hash.field(&fragment.text);
         }

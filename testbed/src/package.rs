@@ -2,18 +2,24 @@
 //!
 //! ```text
 //! $XDG_CACHE_HOME/mmtorture/testbed/PACKAGE_VERSION_ARCH/vmlinuz
-//!                                                       /modules/*.ko    the bed's, no others
+//!                                                       /modules/*.ko    the bed's and a guest's, no others
 //! ```
 //!
 //! Not the cloud flavour, which is smaller but has no 9p.
 
-use crate::modules;
 use crate::Error;
+use mmtorture_bootkit::modules;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The package that depends on the current kernel's.
 const META_PACKAGE: &str = "linux-image-amd64";
+
+/// What the guest needs beyond what Debian builds in: the bus, the port, the host's files, room to write over them, KVM.
+pub const WANTED: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay", "virtio_rng", "kvm_amd"];
+
+/// What a guest of mmtorture's needs to swap, where it runs this kernel.
+const FOR_GUESTS: &[&str] = &["lzo_rle", "zram"];
 
 /// A kernel with the modules that the bed needs.
 #[derive(Debug, Clone)]
@@ -68,7 +74,8 @@ impl Kernel {
 
         let new = work.path().join("new");
         std::fs::create_dir_all(new.join("modules")).map_err(failed)?;
-        for module in modules::load(&tree.join("lib/modules"), modules::WANTED)? {
+        let kept = [WANTED, FOR_GUESTS].concat();
+        for module in modules::load(&tree.join("lib/modules"), &kept).map_err(Error::Failed)? {
             let path = new.join("modules").join(format!("{}.ko", module.name));
             std::fs::write(path, module.object).map_err(failed)?;
         }
@@ -93,7 +100,8 @@ impl Kernel {
     /// When it was fetched, and where it is; `None` if this is none, or lacks a module that is wanted by now.
     fn at(folder: PathBuf) -> Option<(std::time::SystemTime, PathBuf)> {
         let hidden = folder.file_name()?.to_string_lossy().starts_with('.');
-        let whole = modules::WANTED.iter().all(|name| folder.join("modules").join(format!("{name}.ko")).is_file());
+        let whole =
+            WANTED.iter().chain(FOR_GUESTS).all(|name| folder.join("modules").join(format!("{name}.ko")).is_file());
         let time = folder.join("vmlinuz").metadata().ok()?.modified().ok()?;
         (!hidden && whole).then_some((time, folder))
     }

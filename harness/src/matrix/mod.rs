@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-pub use source::SourceSpec;
+pub use source::{SourceSpec, Toolchain};
 
 /// A matrix as read.
 #[derive(Debug, Clone, Deserialize)]
@@ -70,7 +70,17 @@ pub struct Kernel {
     /// Where the source comes from.
     pub source: SourceSpec,
     /// Kconfig fragments on top of `tinyconfig`, in this order: `NAME` is `kconfig/NAME.config` beside the matrix.
+    #[serde(default)]
     pub kconfig: Vec<FragmentName>,
+    /// What builds it.
+    #[serde(default)]
+    pub toolchain: Toolchain,
+    /// The ELF file of an `image:`, for symbols.
+    #[serde(default)]
+    pub vmlinux: Option<PathBuf>,
+    /// The folder with the modules of an `image:`: what a guest needs of them is loaded.
+    #[serde(default)]
+    pub modules: Option<PathBuf>,
 }
 
 /// An outcome that a variant's cells must have, for a matrix that tests the harness itself.
@@ -364,7 +374,7 @@ seconds: 5
         m.yaml:4:3: dimensions: unknown dimension 'thq', expected one of thp, thp-defrag, shmem-huge, swappiness, cpus, memory, numa, swap
         m.yaml:5:9: dimensions.cpus: cpus '17', expected a number from 1 to 16
         m.yaml:5:9: dimensions.cpus: cpus: no setting; expected a number from 1 to 16
-        m.yaml:2:18: kernel.source: kernel source 'git:linux', expected debian:PACKAGE, as in debian:linux-source-6.1
+        m.yaml:2:18: kernel.source: kernel source 'git:linux' names no revision, expected debian:PACKAGE, tarball:PATH, git:PATH@REVISION, tree:PATH or image:PATH
         m.yaml:2:55: kernel.kconfig[0]: Kconfig fragment '../base', expected the name of a file in kconfig/, without .config
         m.yaml:7:8: did not find expected ',' or ']', while parsing a flow sequence at line 6 column 12
         "#);

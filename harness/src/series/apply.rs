@@ -8,7 +8,7 @@ use super::diff::{FilePatch, Hunk, Kind, Op};
 use super::miss::Miss;
 use super::place::{first, lines, place, Place};
 use super::quilt::Patch;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::{fmt, io};
 
 /// How many lines of context at either end of a hunk may fail to match; `patch(1)`'s default.
@@ -22,8 +22,8 @@ pub type Read<'a> = dyn Fn(&str) -> io::Result<Option<Vec<u8>>> + 'a;
 pub struct Applied {
     /// Every file touched, by its path below the root: its content, or `None` where it is to be deleted.
     pub files: BTreeMap<String, Option<Vec<u8>>>,
-    /// Files among them that a patch creates with mode 100755.
-    pub executable: BTreeSet<String>,
+    /// Files among them whose mode a patch sets: whether they are executable then.
+    pub executable: BTreeMap<String, bool>,
     /// Hunks that did not stand where their patch says.
     pub notes: Vec<Note>,
 }
@@ -185,9 +185,7 @@ pub fn apply(read: &Read<'_>, patches: &[&Patch]) -> Result<Applied, ApplyError>
                     return Err(error(change.line, Why::Exists { same: now == created(change) }));
                 }
                 (_, Kind::Create { executable }) => {
-                    if executable {
-                        applied.executable.insert(change.path.clone());
-                    }
+                    applied.executable.insert(change.path.clone(), executable);
                     Some(created(change))
                 }
                 (None, Kind::Modify) => Some(created(change)),

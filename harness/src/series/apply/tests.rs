@@ -94,7 +94,7 @@ fn later_patches_see_earlier_ones() {
 #[test]
 fn executable_files_are_named() {
     let create = "diff --git a/t.sh b/t.sh\nnew file mode 100755\n--- /dev/null\n+++ b/t.sh\n@@ -0,0 +1 @@\n+a\n";
-    assert_eq!(run(&[], &[create]).unwrap().executable, BTreeSet::from(["t.sh".to_owned()]));
+    assert_eq!(run(&[], &[create]).unwrap().executable, BTreeMap::from([("t.sh".to_owned(), true)]));
 }
 
 #[test]
