@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -52,6 +52,14 @@ pub fn write_compact_json(path: &Path, value: &impl Serialize) -> Result<()> {
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged or of another version", path.display()))
+}
+
+/// `path` as a file in the folder `here` means it: relative to that folder, or below the home folder (`~/`).
+pub fn resolve(here: &Path, path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => here.join(path),
+    }
 }
 
 /// `mkdir -p`.
@@ -189,6 +197,13 @@ mod tests {
         .unwrap();
         publish_dir(&at, |_| panic!("it is there")).unwrap();
         assert_eq!(std::fs::read_to_string(at.join("x")).unwrap(), "2");
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file_that_names_them() {
+        assert_eq!(resolve(Path::new("m"), Path::new("../linux")), Path::new("m/../linux"));
+        assert_eq!(resolve(Path::new("m"), Path::new("/linux")), Path::new("/linux"));
+        assert!(resolve(Path::new("m"), Path::new("~/linux")).is_absolute());
     }
 
     #[test]

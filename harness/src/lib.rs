@@ -11,6 +11,7 @@ pub mod cache;
 pub mod cmd;
 pub mod error;
 pub mod files;
+pub mod git;
 pub mod hash;
 pub mod image;
 pub mod interrupt;

@@ -116,7 +116,7 @@ impl Plan {
         let recipe = Recipe { kernel: matrix.kernel.clone(), here: here.to_owned(), fragments };
         let mut series: Vec<Arc<Series>> = Vec::new();
         for folder in &matrix.series {
-            let read = Series::read(&here.join(folder)).map_err(Error::request)?;
+            let read = Series::load(here, folder).map_err(Error::request)?;
             if series.iter().any(|s| s.name == read.name) {
                 return Err(Error::request(format!(
                     "{}: two series are called '{}'; a variant's name would be ambiguous",
@@ -197,6 +197,12 @@ impl Variant {
         Self { name, recipe: recipe.clone(), series, patches }
     }
 
+    /// Whether it has the same patches.
+    fn is_same(&self, other: &Self) -> bool {
+        let name = |v: &Self| v.series.as_ref().map(|s| s.name.clone());
+        name(self) == name(other) && self.patches == other.patches
+    }
+
     /// The first `k` patches of this variant's series.
     pub fn prefix(&self, k: usize) -> Self {
         let series = self.series.as_ref().map(|s| (s, Selection::Prefix(k)));
@@ -243,7 +249,7 @@ fn variants(
 ) -> std::result::Result<Vec<Arc<Variant>>, String> {
     let mut variants: Vec<Arc<Variant>> = Vec::new();
     let mut add = |variant: Variant| {
-        if !variants.iter().any(|v| v.name == variant.name) {
+        if !variants.iter().any(|v| v.name == variant.name || v.is_same(&variant)) {
             variants.push(Arc::new(variant));
         }
     };
@@ -256,7 +262,7 @@ fn variants(
     for one in series {
         for variant in &matrix.variants {
             let patches = variant.0.resolve(one.patches.len()).map_err(|e| format!("{}: {e}", one.name))?;
-            add(Variant::new(recipe, Some((one, variant.0)), patches));
+            add(Variant::new(recipe, Some((one, variant.0.clone())), patches));
         }
     }
     // Base first: its tree is what every other variant's build starts from.

@@ -130,11 +130,19 @@ pub fn be_nice(command: &mut Command) {
 /// Guests that wait for a compiler time out; compilers can wait for guests.
 const NICE: i32 = 10;
 
-/// Runs `command` and yields what it prints on stdout.
+/// Runs `command` and yields what it prints on stdout, as text.
 ///
 /// # Errors
 /// It cannot be started, or fails; the message has its stderr.
-pub fn output(mut command: Command) -> Result<String> {
+pub fn output(command: Command) -> Result<String> {
+    output_bytes(command).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Runs `command` and yields what it prints on stdout.
+///
+/// # Errors
+/// As [`output`].
+pub fn output_bytes(mut command: Command) -> Result<Vec<u8>> {
     let tool = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = spawn(&mut command, &tool)?.wait_with_output().with_context(|| format!("cannot wait for {tool}"))?;
@@ -142,7 +150,7 @@ pub fn output(mut command: Command) -> Result<String> {
         let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(Error::host(format!("{tool}: {}: {stderr}", output.status)));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(output.stdout)
 }
 
 /// Starts `command`.

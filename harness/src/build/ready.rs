@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::hash::Hasher;
 use crate::interrupt::Interrupt;
-use crate::matrix::source::{resolve, SourceSpec};
+use crate::matrix::source::SourceSpec;
 use crate::plan::Recipe;
 use memchr::memmem;
 use mmtorture_bootkit::cpio::Cpio;
@@ -34,7 +34,7 @@ impl Paths {
         let SourceSpec::Image(image) = &recipe.kernel.source else {
             return Err(Error::request(format!("{} is no image", recipe.kernel.source)));
         };
-        let at = |path: &PathBuf| resolve(&recipe.here, path);
+        let at = |path: &PathBuf| files::resolve(&recipe.here, path);
         let this = Self {
             image: at(image),
             vmlinux: recipe.kernel.vmlinux.as_ref().map(at),

@@ -179,6 +179,15 @@ mod tests {
             kinds: kinds.into_iter().collect(),
             kernels: vec![kernel],
         };
-        insta::assert_snapshot!(text(&shown), @"");
+        insta::assert_snapshot!(text(&shown), @r"
+        KIND     SIZE
+        ccache   4.0 GiB
+        kernels  3.0 MiB
+
+        4.0 GiB of 40.0 GiB (MMTORTURE_CACHE_SIZE) in /cache
+
+        KERNEL        VARIANT         SOURCE                   SIZE     BUILT IN  USED
+        0123456789ab  delay-rmap/all  debian:linux-source-6.1  3.0 MiB  12 s      2 h ago
+        ");
     }
 }

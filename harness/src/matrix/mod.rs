@@ -30,7 +30,8 @@ pub struct Matrix {
     pub about: String,
     /// What to build.
     pub kernel: Kernel,
-    /// Patch series to apply, each on the bare source: folders, relative to the matrix.
+    /// Patch series to apply, each on the bare source: folders, mailboxes (relative to the matrix) or
+    /// `git:PATH@A..B`.
     #[serde(default)]
     pub series: Vec<PathBuf>,
     /// Which selections of each series' patches are built. `base` is built once, whatever the series.
@@ -217,7 +218,7 @@ impl FromStr for Variant {
         text.parse().map(Self).map_err(|e| format!("{e}"))
     }
 }
-parsed_from_str!(Variant, "base, all, prefix:K or without:K");
+parsed_from_str!(Variant, "base, all, prefix:K, without:K or only:1,3-4");
 
 fn is_plain_name(text: &str) -> bool {
     !text.is_empty()

@@ -1,10 +1,11 @@
 //! Where a matrix's kernel comes from, and what builds it.
 
 use super::{is_plain_name, parsed_from_str, Kernel};
+use crate::git::split_revision;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Where a kernel comes from. Paths are as written: relative to the matrix, or below the home folder (`~/`).
@@ -65,22 +66,6 @@ impl FromStr for SourceSpec {
     }
 }
 parsed_from_str!(SourceSpec, "debian:PACKAGE, tarball:PATH, git:PATH@REVISION, tree:PATH or image:PATH");
-
-/// Splits `PATH@REVISION` at the last `@` that is not git's own (`HEAD@{1}`). `None` unless both are there, or if git
-/// would take the revision for an option.
-pub fn split_revision(text: &str) -> Option<(&str, &str)> {
-    let (at, _) = text.match_indices('@').rfind(|(at, _)| !text[at + 1..].starts_with('{'))?;
-    let (path, revision) = (&text[..at], &text[at + 1..]);
-    (!path.is_empty() && !revision.is_empty() && !revision.starts_with('-')).then_some((path, revision))
-}
-
-/// `path` as a matrix in the folder `here` means it.
-pub fn resolve(here: &Path, path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
-        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => here.join(path),
-    }
-}
 
 /// The compiler and its tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -185,12 +170,5 @@ mod tests {
         kernel source 'tree:' names nothing, expected debian:PACKAGE, tarball:PATH, git:PATH@REVISION, tree:PATH or image:PATH
         kernel source 'debian:../x' is no package's name, expected debian:PACKAGE, tarball:PATH, git:PATH@REVISION, tree:PATH or image:PATH
         ");
-    }
-
-    #[test]
-    fn paths_are_the_matrix_s() {
-        assert_eq!(resolve(Path::new("m"), Path::new("../linux")), Path::new("m/../linux"));
-        assert_eq!(resolve(Path::new("m"), Path::new("/linux")), Path::new("/linux"));
-        assert!(resolve(Path::new("m"), Path::new("~/linux")).is_absolute());
     }
 }

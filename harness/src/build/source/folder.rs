@@ -5,9 +5,10 @@
 //! might look the same ever after, is not.
 
 use super::snapshot::{self, Entry, Manifest, EXECUTABLE, LINK, PLAIN};
-use super::{git, name_of, Setting, Source};
+use super::{name_of, Setting, Source};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::git::git;
 use crate::hash::Hasher;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -148,7 +149,7 @@ fn scan(root: &Path, what: &str) -> Result<Scan> {
              make's; run `make mrproper` there, or build with O="
         )));
     }
-    let mut list = git::git(root);
+    let mut list = git(root);
     list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let mut found = Scan::new();
     for file in crate::process::output(list)?.split('\0').filter(|file| !file.is_empty()) {

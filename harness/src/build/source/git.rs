@@ -6,25 +6,12 @@
 use super::snapshot::{self, Entry, Manifest};
 use super::{name_of, Setting, Source};
 use crate::error::{Error, Result};
+use crate::git::git;
 use crate::process;
 use anyhow::Context;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-/// git in `repository`, so that it does not write to it and takes nothing from our environment.
-///
-/// `-C` finds the repository from a linked work tree as well.
-pub fn git(repository: &Path) -> Command {
-    let mut git = Command::new("git");
-    git.arg("--no-optional-locks").arg("-C").arg(repository);
-    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"] {
-        git.env_remove(variable);
-    }
-    // A partial clone would fetch, and store, what it lacks.
-    git.env("GIT_NO_LAZY_FETCH", "1").env("LC_ALL", "C");
-    git
-}
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 /// The revision `revision` of the repository at `path`.
 ///

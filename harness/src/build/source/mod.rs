@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::files::{self, Lock};
 use crate::hash::{self, Hasher};
 use crate::interrupt::Interrupt;
-use crate::matrix::source::{resolve, SourceSpec};
+use crate::matrix::source::SourceSpec;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 pub use snapshot::Manifest;
@@ -54,9 +54,9 @@ impl Source {
     pub fn get(spec: &SourceSpec, here: &Path, with: &Setting<'_>) -> Result<Self> {
         match spec {
             SourceSpec::Debian(package) => tarball::debian(package, with),
-            SourceSpec::Tarball(path) => tarball::get(&resolve(here, path), with),
-            SourceSpec::Git { repository, revision } => git::get(&resolve(here, repository), revision, with),
-            SourceSpec::Tree(path) => folder::get(&resolve(here, path), with),
+            SourceSpec::Tarball(path) => tarball::get(&files::resolve(here, path), with),
+            SourceSpec::Git { repository, revision } => git::get(&files::resolve(here, repository), revision, with),
+            SourceSpec::Tree(path) => folder::get(&files::resolve(here, path), with),
             SourceSpec::Image(_) => Err(Error::request(format!("{spec} has no source"))),
         }
     }
