@@ -236,3 +236,108 @@ fn the_cache_is_shown_and_pruned() {
     assert_eq!(pruned["removed"].as_array().unwrap().len(), 3, "source, tree and kernel: {pruned}");
     yard.build("tree:linux", "").expect(0, &["built in"]);
 }
+
+/// A repository in `linux` whose branch `work` has two commits on top of `base`, and a merge of a third.
+fn with_history(yard: &Yard) {
+    yard.sh("cd linux && git init -q -b main . && git add . && git commit -qm base && git tag base");
+    yard.sh("cd linux && git checkout -qb work && echo 'a two\u{e9}' > mm/a.c && git commit -qam 'mm: change a'");
+    yard.sh("cd linux && git mv mm/d.c mm/e.c && sed -i s/d.o/e.o/ Makefile && git commit -qam 'mm: call d e'");
+    yard.sh("cd linux && git checkout -qb side base && echo c three > mm/c.c && git commit -qam 'mm: change c'");
+    yard.sh("cd linux && git checkout -q work && git merge -q --no-ff -m 'Merge side' side && git checkout -q main");
+}
+
+#[test]
+fn a_series_is_a_range_of_commits_or_a_mailbox_of_them() {
+    let yard = Yard::new();
+    with_history(&yard);
+    // As its authors mail it: renames as such, in any order, with a cover letter; and as mailers encode it.
+    yard.sh("cd linux && git format-patch -q --stdout --cover-letter base..work~1 > ../work.mbox");
+    yard.sh("cd linux && git format-patch -q -o ../folder base..work~1 && git format-patch -q --attach -o ../attached base..work~1");
+    yard.sh("sed -i 's/^Subject: /Content-Transfer-Encoding: quoted-printable\\nSubject: /; s/\\xc3\\xa9/=C3=A9/' folder/0001*");
+    let changed = "a two\u{e9}\nheader\nb one\nb two\nheader\n";
+    let one = yard.build("git:linux@base", "series: ['git:linux@base..work']\nvariants: ['prefix:1', all, 'only:3']");
+    let one = one.expect(0, &[]);
+    assert!(vmlinux(&one, "work/prefix:1").starts_with(changed));
+    assert!(vmlinux(&one, "work/all").contains("c three\nheader\nd one\n"), "the merge is a patch");
+    assert!(vmlinux(&one, "work/only:3").starts_with("a one\n"));
+    let two = yard
+        .build("git:linux@base", "series: ['git:linux@base..work~1', work.mbox, folder, attached]\nvariants: [all]");
+    let two = two.expect(0, &[]);
+    for series in ["work-1", "work", "folder", "attached"] {
+        let text = vmlinux(&two, &format!("{series}/all"));
+        assert!(text.starts_with(changed) && text.contains("c one\nc two\nheader\nd one\n"), "{series}: {text}");
+    }
+    let wrong = |series: &str, words: &str| {
+        yard.build("git:linux@base", &format!("series: ['{series}']")).expect(2, &[words]);
+    };
+    wrong("git:linux@work..base", "no commit is in base and not in work");
+    wrong("git:linux@base..nowhere", "bad revision 'base..nowhere'");
+    wrong("absent.mbox", "absent.mbox: no such file or folder; expected a quilt folder");
+    yard.sh("cd linux && git checkout -q work && printf 'a\\0b' > blob && git add blob && git commit -qm 'Add a blob'");
+    wrong("git:linux@base..work", "(Add a blob), line");
+    wrong("git:linux@base..work", "binary files are not supported");
+}
+
+/// The same on a kernel: Debian's source, as git has it, and a series as git mails it.
+#[test]
+fn a_mailbox_from_git_applies_to_the_kernel_that_it_is_of() {
+    let tarball = Path::new("/usr/src/linux-source-6.1.tar.xz");
+    let tree = mmtorture_harness::cache::Cache::open().unwrap().root().join("sources");
+    let tree = std::fs::read_dir(tree).into_iter().flatten().flatten().map(|e| e.path().join("tree"));
+    let Some(tree) = tree.filter(|tree| tree.join("mm/rmap.c").exists()).max().filter(|_| tarball.exists()) else {
+        println!("skipped: no kernel source in the cache; `mmtorture build matrices/demo.yaml` unpacks one");
+        return;
+    };
+    let yard = Yard::new();
+    let series = common::repository().join("series/delay-rmap");
+    yard.sh(&format!(
+        "mkdir k && cd k && cp -r {0}/mm . && mkdir -p include && cp -r {0}/include/linux {0}/include/asm-generic include \
+         && cp {0}/Makefile {0}/Kconfig . && git init -q . && git add . && git commit -qm base && git tag base \
+         && for p in $(cat {1}/series); do git apply {1}/$p && git add . && git commit -qm \"mm: $p\"; done \
+         && git format-patch -q --stdout base > ../series.mbox",
+        tree.display(),
+        series.display()
+    ));
+    let read = |named: &str| mmtorture_harness::series::Series::load(&yard.path(""), Path::new(named)).unwrap();
+    let result = |series: mmtorture_harness::series::Series| {
+        let pristine = |path: &str| match std::fs::read(tree.join(path)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(_) => Ok(None),
+        };
+        let applied = mmtorture_harness::series::apply(&pristine, &series.patches.iter().collect::<Vec<_>>()).unwrap();
+        assert!(applied.notes.is_empty(), "{:?}", applied.notes);
+        applied.files
+    };
+    let quilt = result(read(series.to_str().unwrap()));
+    assert_eq!(quilt.len(), 5);
+    assert!(result(read("series.mbox")) == quilt);
+    assert!(result(read("git:k@base..HEAD")) == quilt);
+}
+
+#[test]
+fn what_goes_with_an_image_and_what_does_not_is_said() {
+    let yard = Yard::new();
+    yard.build("tree:linux", "").expect(0, &[]);
+    let built = std::fs::read_dir(yard.path("cache/mmtorture/kernels")).unwrap().next().unwrap().unwrap().path();
+    std::fs::copy(built.join("bzImage"), yard.path("vmlinuz")).unwrap();
+    std::fs::write(yard.path("other"), "no vmlinux").unwrap();
+    let build = |kernel: &str, lines: &str| {
+        let matrix = yard.bench.matrix(&format!("kernel: {{{kernel}}}\n{lines}")).display().to_string();
+        Said::of(yard.command(&["build", &matrix]).output().unwrap())
+    };
+    build("source: 'image:vmlinuz'", "").expect(0, &["kernel base: in the cache"]);
+    for (kernel, lines, words) in [
+        ("source: 'image:absent'", "", "absent: no such file"),
+        ("source: 'image:other'", "", "no boot header, expected a bzImage"),
+        ("source: 'image:vmlinuz', kconfig: [small]", "", "kernel.kconfig: an image:PATH is not built"),
+        ("source: 'image:vmlinuz', toolchain: clang", "", "kernel.toolchain: an image:PATH is not built"),
+        ("source: 'image:vmlinuz', vmlinux: other", "", "is not the vmlinux of the image, 6.1.0-small"),
+        ("source: 'image:vmlinuz', modules: absent", "", "kernel.modules: "),
+        ("source: 'image:vmlinuz'", "series: [s]", "series: an image:PATH is not built"),
+        ("source: 'tree:linux'", "", "kernel.kconfig: no fragment"),
+        ("source: 'tree:linux', kconfig: [small], vmlinux: other", "", "kernel.vmlinux: only an image:PATH has one"),
+        ("source: 'tree:linux', kconfig: [small], toolchain: icc", "", "toolchain 'icc', expected gcc or clang"),
+    ] {
+        build(kernel, lines).expect(2, &[words]);
+    }
+}

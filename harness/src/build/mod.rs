@@ -24,7 +24,7 @@ use crate::hash::{short, Hasher};
 use crate::interrupt::Interrupt;
 use crate::matrix::source::{SourceSpec, Toolchain};
 use crate::plan::{Recipe, Variant};
-use crate::series::{apply, Applied};
+use crate::series::{apply, Applied, Note};
 use anyhow::Context;
 use history::History;
 use kernel::build_version;
@@ -106,7 +106,7 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     /// The source is missing, or a patch does not apply.
-    pub fn check(&self, variant: &Variant, watch: &dyn Fn(Step)) -> Result<Vec<String>> {
+    pub fn check(&self, variant: &Variant, watch: &dyn Fn(Step)) -> Result<Vec<Note>> {
         let recipe = &variant.recipe;
         if let SourceSpec::Image(_) = recipe.kernel.source {
             ready::check(recipe)?;
@@ -114,8 +114,7 @@ impl<'a> Builder<'a> {
         }
         self.tools(recipe.kernel.toolchain)?;
         let source = self.source(recipe, watch)?;
-        let applied = patched(&source, variant)?;
-        Ok(applied.notes.iter().map(ToString::to_string).collect())
+        Ok(patched(&source, variant)?.notes)
     }
 
     /// The variant's kernel, built unless it is in the cache; whether it was.

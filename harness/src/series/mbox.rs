@@ -230,7 +230,15 @@ mod tests {
             refuse(&[&none]),
             refuse(&[&one, &two, &damaged]),
         ];
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @r"
+        DIR/v2_delay.mbox: patch 2 of 3 is missing; there are 1, 3
+        DIR/v2_delay.mbox: patch 3 of 3 is missing; there are 1, 2
+        DIR/v2_delay.mbox: two mails are patch 2/3: 'mm: change y' and 'mm: change new'; are these several versions of one series?
+        DIR/v2_delay.mbox: the mails are not in order, and of series of 3 and of 2 patches: one file is to hold one series
+        DIR/v2_delay.mbox: no patch in this mailbox, only cover letters and answers
+        DIR/v2_delay.mbox:1: no diff found in this patch (no `diff --git`, no `---`/`+++` pair)
+        DIR/v2_delay.mbox:50: the hunk's header says 9 old and 1 new lines, but this line is none of a hunk's: `2.39.5`
+        ");
     }
 
     #[test]
