@@ -8,7 +8,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git e2fsprogs
 
-.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figure-symbols corpus fuzz-oracle \
+.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figures-build figure-symbols corpus fuzz-oracle \
 	bench-oracle dimensions-slow
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
 	@echo 'make dimensions-slow    every dimension booted, with KASAN and lockdep'
 	@echo 'make fuzz    feed ten million mutated inputs to the VMM: ten minutes'
+	@echo 'make figures-build  the figures of docs/kernels.md: nine kernels, 20 minutes, 4 GB'
 	@echo 'make figures-vmm    the figures of docs/vmm.md: ten minutes'
 	@echo 'make figure-symbols VMLINUX=FILE    the time that docs/symbols.md tells'
 	@echo 'make setup   install the system packages (Debian)'
@@ -94,6 +95,13 @@ figure-symbols: setup
 # Ten million executions over all that a guest can reach of the VMM: some ten minutes.
 fuzz: setup
 	$(CARGO) run --release --locked --quiet -p mmtorture-vmm --example fuzz -- --executions 1700000
+
+# The figures of docs/kernels.md, in a cache of its own: nothing that was built before helps.
+figures-build: build
+	$(CARGO) build --release --locked --quiet -p mmtorture-harness --example build_figures
+	cache=$$(mktemp -d) && { \
+		$(BIN)/examples/build_figures $(BIN)/mmtorture matrices/figures-build.yaml $$cache; status=$$?; \
+		rm -rf $$cache; exit $$status; }
 
 # The figures of docs/vmm.md: on this host's KVM with tiny guests, and beside QEMU in the testbed.
 figures-vmm: build bed

@@ -1,4 +1,5 @@
 //! What every program that boots a Linux guest needs, whatever for.
 
 pub mod cpio;
+pub mod modules;
 pub mod tsc;

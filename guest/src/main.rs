@@ -7,6 +7,7 @@
 mod counters;
 mod knobs;
 mod memcg;
+mod modules;
 mod mounts;
 mod port;
 mod processes;
@@ -71,6 +72,7 @@ fn live(port: &mut Port) -> anyhow::Result<()> {
 
     port.send(EventKind::Phase { phase: Phase::Setup });
     mounts::rest(request.memcg)?;
+    modules::load()?;
     protect();
     let children = processes::watch_children().context("cannot watch for dead children")?;
     let ready = setup::all(&request, port);

@@ -1,11 +1,16 @@
 //! Files that are there whole or not at all.
 
+use crate::interrupt::Interrupt;
 use anyhow::{Context, Result};
 use rustix::fs::{flock, FlockOperation};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 /// Writes `bytes` to `path`: readers see the old content or the new, never a part.
 ///
@@ -32,6 +37,14 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write(path, &text)
 }
 
+/// As [`write_json`], without the blanks, for what is large.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_compact_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    write(path, &serde_json::to_vec(value).with_context(|| format!("cannot write {}", path.display()))?)
+}
+
 /// Reads a file that [`write_json`] wrote.
 ///
 /// # Errors
@@ -39,6 +52,14 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged or of another version", path.display()))
+}
+
+/// `path` as a file in the folder `here` means it: relative to that folder, or below the home folder (`~/`).
+pub fn resolve(here: &Path, path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => here.join(path),
+    }
 }
 
 /// `mkdir -p`.
@@ -77,27 +98,80 @@ fn readable() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }
 
-/// An exclusive lock between processes, held while it lives.
+/// Whom a lock lets in beside its holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nobody.
+    Exclusive,
+    /// Others that share.
+    Shared,
+}
+
+/// How often a lock that is waited for is tried.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A lock between processes, held while it lives, and while a child lives that was given it ([`Lock::give`]).
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code, reason = "closing the file drops the lock")] File);
+pub struct Lock(File);
 
 impl Lock {
     /// Waits for the lock file at `path` (made if missing). `waiting` is called once if somebody else holds it.
     ///
     /// # Errors
+    /// The file cannot be made or locked, or a signal came.
+    pub fn take(
+        path: &Path,
+        sharing: Sharing,
+        interrupt: &Interrupt,
+        waiting: impl FnOnce(),
+    ) -> crate::error::Result<Self> {
+        if let Some(lock) = Self::try_take(path, sharing)? {
+            return Ok(lock);
+        }
+        waiting();
+        // Polled: flock(2) is restarted behind our signal handlers, so a wait in it could not be interrupted.
+        loop {
+            interrupt.check()?;
+            std::thread::sleep(LOCK_INTERVAL);
+            if let Some(lock) = Self::try_take(path, sharing)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// The lock, unless somebody else holds it.
+    ///
+    /// # Errors
     /// The file cannot be made or locked.
-    pub fn take(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
+    pub fn try_take(path: &Path, sharing: Sharing) -> Result<Option<Self>> {
         let context = || format!("cannot lock {}", path.display());
         if let Some(parent) = path.parent() {
             create_dir(parent)?;
         }
         let file = File::options().create(true).truncate(false).write(true).open(path).with_context(context)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            waiting();
-            // Interrupted by Ctrl-C it fails with EINTR, which ends the command: right.
-            flock(&file, FlockOperation::LockExclusive).with_context(context)?;
+        let operation = match sharing {
+            Sharing::Exclusive => FlockOperation::NonBlockingLockExclusive,
+            Sharing::Shared => FlockOperation::NonBlockingLockShared,
+        };
+        match flock(&file, operation) {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e).with_context(context),
         }
-        Ok(Self(file))
+    }
+
+    /// Gives the lock to `command`'s process and all that it starts as well: it is held until the last of them is gone,
+    /// though we be killed.
+    pub fn give(&self, command: &mut Command) {
+        let fd = self.0.as_raw_fd();
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed: fcntl(2) is a system call. `fd` is
+        // open there if it is open here when the command starts; if not, the call fails and so does the start.
+        unsafe {
+            command.pre_exec(move || {
+                let fd = BorrowedFd::borrow_raw(fd);
+                Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
+            });
+        }
     }
 }
 
@@ -123,6 +197,40 @@ mod tests {
         .unwrap();
         publish_dir(&at, |_| panic!("it is there")).unwrap();
         assert_eq!(std::fs::read_to_string(at.join("x")).unwrap(), "2");
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file_that_names_them() {
+        assert_eq!(resolve(Path::new("m"), Path::new("../linux")), Path::new("m/../linux"));
+        assert_eq!(resolve(Path::new("m"), Path::new("/linux")), Path::new("/linux"));
+        assert!(resolve(Path::new("m"), Path::new("~/linux")).is_absolute());
+    }
+
+    #[test]
+    fn a_lock_is_shared_or_not_and_outlives_us_in_a_child() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let free = |sharing| Lock::try_take(&path, sharing).unwrap().is_some();
+        let shared = Lock::try_take(&path, Sharing::Shared).unwrap().unwrap();
+        assert!(free(Sharing::Shared) && !free(Sharing::Exclusive));
+        drop(shared);
+        let lock = Lock::try_take(&path, Sharing::Exclusive).unwrap().unwrap();
+        assert!(!free(Sharing::Shared) && !free(Sharing::Exclusive));
+        let interrupt = Interrupt::default();
+        interrupt.set();
+        let mut waited = false;
+        let interrupted = Lock::take(&path, Sharing::Exclusive, &interrupt, || waited = true);
+        assert!(waited && matches!(interrupted, Err(Error::Interrupted)));
+
+        let mut child = Command::new("cat");
+        child.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        lock.give(&mut child);
+        let mut child = child.spawn().unwrap();
+        drop(lock);
+        assert!(!free(Sharing::Exclusive), "the child has it");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(free(Sharing::Exclusive));
     }
 
     #[test]

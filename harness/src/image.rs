@@ -79,16 +79,26 @@ impl Programs {
             files::create_dir(&cache.root().join("images"))?;
             files::write(&path, &cpio.finish())?;
         }
+        cache.used("images", &format!("{key}.cpio"));
         Ok(path)
     }
 }
 
-/// Writes the initramfs of one trial to `path`, with a packed file system if the trial has one.
+/// Writes the initramfs of one trial to `path`; `modules` is an archive with a kernel's, `ext4` a packed file system.
 ///
 /// # Errors
-/// The base archive cannot be read, or `path` cannot be written.
-pub fn write_initramfs(path: &Path, base: &Path, request: &Request, ext4: Option<&[u8]>) -> Result<()> {
-    let mut bytes = std::fs::read(base).with_context(|| format!("cannot read {}", base.display()))?;
+/// An archive cannot be read, or `path` cannot be written.
+pub fn write_initramfs(
+    path: &Path,
+    base: &Path,
+    modules: Option<&Path>,
+    request: &Request,
+    ext4: Option<&[u8]>,
+) -> Result<()> {
+    let mut bytes = Vec::new();
+    for archive in [Some(base), modules].into_iter().flatten() {
+        bytes.extend(std::fs::read(archive).with_context(|| format!("cannot read {}", archive.display()))?);
+    }
     let mut cpio = Cpio::default();
     let text = serde_json::to_vec(request).context("a request is JSON")?;
     cpio.file(REQUEST_PATH, &text);

@@ -12,6 +12,7 @@ pub mod cmd;
 pub mod cover;
 pub mod error;
 pub mod files;
+pub mod git;
 pub mod hash;
 pub mod image;
 pub mod interrupt;

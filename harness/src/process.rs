@@ -5,7 +5,7 @@ use crate::interrupt::Interrupt;
 use anyhow::Context;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -32,7 +32,20 @@ pub fn die_with_parent(command: &mut Command) {
 /// # Errors
 /// It cannot be started ([`Error::Host`], naming the tool), the log cannot be written, or a signal came, in which case
 /// its whole process group is killed.
-pub fn run(mut command: Command, log: &Path, interrupt: &Interrupt, mut line: impl FnMut(&str)) -> Result<ExitStatus> {
+pub fn run(command: Command, log: &Path, interrupt: &Interrupt, line: impl FnMut(&str)) -> Result<ExitStatus> {
+    run_timed(command, log, interrupt, line).map(|(status, _)| status)
+}
+
+/// [`run()`], and how much CPU time, user's and system's, the command took with all that it waited for.
+///
+/// # Errors
+/// As [`run()`].
+pub fn run_timed(
+    mut command: Command,
+    log: &Path,
+    interrupt: &Interrupt,
+    mut line: impl FnMut(&str),
+) -> Result<(ExitStatus, Duration)> {
     let tool = command.get_program().to_string_lossy().into_owned();
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     let mut log_file = File::options()
@@ -74,14 +87,62 @@ pub fn run(mut command: Command, log: &Path, interrupt: &Interrupt, mut line: im
         kill_group(&mut child);
     }
     logged.with_context(|| format!("cannot write {}", log.display()))?;
-    Ok(child.wait().with_context(|| format!("cannot wait for {tool}"))?)
+    let waited = wait_timed(&child).with_context(|| format!("cannot wait for {tool}"))?;
+    Ok(waited)
+}
+
+/// Waits for a child that nothing else has waited for. Not `Child::wait`, which does not tell the time taken.
+fn wait_timed(child: &Child) -> std::io::Result<(ExitStatus, Duration)> {
+    let pid = libc::pid_t::try_from(child.id()).map_err(std::io::Error::other)?;
+    let mut status = 0;
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both pointers are to locals of the types that wait4(2) writes.
+        if unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) } == pid {
+            break;
+        }
+        let error = std::io::Error::last_os_error();
+        if error.kind() != std::io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // SAFETY: wait4 has filled it, and all of its bytes were zero before, which is a valid value of its integers.
+    let usage = unsafe { usage.assume_init() };
+    let time = |t: libc::timeval| {
+        let (seconds, micros) = (u64::try_from(t.tv_sec).unwrap_or(0), u64::try_from(t.tv_usec).unwrap_or(0));
+        Duration::from_secs(seconds) + Duration::from_micros(micros)
+    };
+    Ok((ExitStatus::from_raw(status), time(usage.ru_utime) + time(usage.ru_stime)))
+}
+
+/// Runs `command` behind everything else that wants the CPU.
+pub fn be_nice(command: &mut Command) {
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed: setpriority(2) is a system call.
+    unsafe {
+        command.pre_exec(|| {
+            // Best effort: a host may forbid even this.
+            let _ = rustix::process::nice(NICE);
+            Ok(())
+        });
+    }
+}
+
+/// Guests that wait for a compiler time out; compilers can wait for guests.
+const NICE: i32 = 10;
+
+/// Runs `command` and yields what it prints on stdout, as text.
+///
+/// # Errors
+/// It cannot be started, or fails; the message has its stderr.
+pub fn output(command: Command) -> Result<String> {
+    output_bytes(command).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Runs `command` and yields what it prints on stdout.
 ///
 /// # Errors
-/// It cannot be started, or fails; the message has its stderr.
-pub fn output(mut command: Command) -> Result<String> {
+/// As [`output`].
+pub fn output_bytes(mut command: Command) -> Result<Vec<u8>> {
     let tool = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = spawn(&mut command, &tool)?.wait_with_output().with_context(|| format!("cannot wait for {tool}"))?;
@@ -89,7 +150,7 @@ pub fn output(mut command: Command) -> Result<String> {
         let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(Error::host(format!("{tool}: {}: {stderr}", output.status)));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(output.stdout)
 }
 
 /// Starts `command`.

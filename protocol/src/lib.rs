@@ -25,6 +25,9 @@ pub const VERSION: u32 = 2;
 /// Where PID 1 finds its [`Request`].
 pub const REQUEST_PATH: &str = "/trial.json";
 
+/// Where PID 1 finds modules to load, in the order of their names; absent where there are none.
+pub const MODULES_PATH: &str = "/modules";
+
 /// The guest's event port. ttyS0 is the kernel's console and carries nothing of ours.
 pub const EVENT_TTY: &str = "/dev/ttyS1";
 

@@ -1,10 +1,10 @@
 //! The outer guest's initramfs: our PID 1, the modules, and what it is to do with them.
 
-use crate::modules::{self, WANTED};
-use crate::package::Kernel;
+use crate::package::{self, Kernel, WANTED};
 use crate::wire::{Module, Setup, SETUP_PATH, VERSION};
 use crate::Error;
 use mmtorture_bootkit::cpio::Cpio;
+use mmtorture_bootkit::modules;
 use std::path::{Path, PathBuf};
 
 /// 9p mount tag of the host's root.
@@ -21,7 +21,7 @@ pub fn share_tag(index: usize) -> String {
 /// PID 1 or a module cannot be read, or a share's path is not UTF-8.
 pub fn initramfs(kernel: &Kernel, init: &Path, shares: &[PathBuf]) -> Result<Vec<u8>, Error> {
     let init = std::fs::read(init).map_err(|e| Error::failed(format!("cannot read {}: {e}", init.display())))?;
-    let modules = modules::load(&kernel.modules(), WANTED)?;
+    let modules = modules::load(&kernel.modules(), WANTED).map_err(Error::Failed)?;
     let mut cpio = Cpio::default();
     for folder in ["/dev", "/host", "/upper", "/root", "/modules"] {
         cpio.directory(folder);
@@ -33,7 +33,7 @@ pub fn initramfs(kernel: &Kernel, init: &Path, shares: &[PathBuf]) -> Result<Vec
     for module in modules {
         let path = format!("/modules/{}.ko", module.name);
         cpio.file(&path, &module.object);
-        let parameters = modules::parameters(&module.name).to_owned();
+        let parameters = package::parameters(&module.name).to_owned();
         setup.modules.push(Module { path, parameters });
     }
     for (index, share) in shares.iter().enumerate() {

@@ -19,7 +19,6 @@ mod bed;
 mod error;
 mod image;
 mod job;
-mod modules;
 mod package;
 mod qemu;
 pub mod wire;

@@ -2,18 +2,35 @@
 //!
 //! ```text
 //! $XDG_CACHE_HOME/mmtorture/testbed/PACKAGE_VERSION_ARCH/vmlinuz
-//!                                                       /modules/*.ko    the bed's, no others
+//!                                                       /modules/*.ko    the bed's and a guest's, no others
 //! ```
 //!
 //! Not the cloud flavour, which is smaller but has no 9p.
 
-use crate::modules;
 use crate::Error;
+use mmtorture_bootkit::modules;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The package that depends on the current kernel's.
 const META_PACKAGE: &str = "linux-image-amd64";
+
+/// What the guest needs beyond what Debian builds in: the bus, the port, the host's files, room to write over them, KVM.
+pub const WANTED: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay", "virtio_rng", "kvm_amd"];
+
+/// Module parameters that are not the kernel's defaults.
+///
+/// Without nested paging KVM keeps shadow page tables. TCG's emulation of nested paging (QEMU 7.2, 10.0 and 11.1) loses
+/// guests, ours and QEMU's alike: docs/testbed.md has the counts.
+const PARAMETERS: &[(&str, &str)] = &[("kvm_amd", "npt=0")];
+
+/// The parameters that the module called `name` is loaded with, as `insmod` takes them.
+pub fn parameters(name: &str) -> &'static str {
+    PARAMETERS.iter().find(|(module, _)| *module == name).map_or("", |(_, parameters)| parameters)
+}
+
+/// What a guest of mmtorture's needs to swap, where it runs this kernel.
+const FOR_GUESTS: &[&str] = &["lzo_rle", "zram"];
 
 /// A kernel with the modules that the bed needs.
 #[derive(Debug, Clone)]
@@ -68,7 +85,8 @@ impl Kernel {
 
         let new = work.path().join("new");
         std::fs::create_dir_all(new.join("modules")).map_err(failed)?;
-        for module in modules::load(&tree.join("lib/modules"), modules::WANTED)? {
+        let kept = [WANTED, FOR_GUESTS].concat();
+        for module in modules::load(&tree.join("lib/modules"), &kept).map_err(Error::Failed)? {
             let path = new.join("modules").join(format!("{}.ko", module.name));
             std::fs::write(path, module.object).map_err(failed)?;
         }
@@ -93,7 +111,8 @@ impl Kernel {
     /// When it was fetched, and where it is; `None` if this is none, or lacks a module that is wanted by now.
     fn at(folder: PathBuf) -> Option<(std::time::SystemTime, PathBuf)> {
         let hidden = folder.file_name()?.to_string_lossy().starts_with('.');
-        let whole = modules::WANTED.iter().all(|name| folder.join("modules").join(format!("{name}.ko")).is_file());
+        let whole =
+            WANTED.iter().chain(FOR_GUESTS).all(|name| folder.join("modules").join(format!("{name}.ko")).is_file());
         let time = folder.join("vmlinuz").metadata().ok()?.modified().ok()?;
         (!hidden && whole).then_some((time, folder))
     }

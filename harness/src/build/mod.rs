@@ -4,69 +4,37 @@
 //! all variants of a source and configuration: going from one variant to the next rewrites the files that differ, and
 //! make rebuilds what depends on them.
 
+mod header;
+mod history;
 pub mod kconfig;
+mod kernel;
+mod make;
+mod ready;
+mod recover;
 mod source;
+mod toolchain;
 mod tree;
+
+pub use kernel::{Kernel, Meta, KERNELS, META};
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hash::{short, Hasher};
 use crate::interrupt::Interrupt;
-use crate::plan::Variant;
-use crate::process;
-use crate::series::{apply, Applied};
+use crate::matrix::source::{SourceSpec, Toolchain};
+use crate::plan::{Recipe, Variant};
+use crate::series::{apply, Applied, Note};
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
+use history::History;
+use kernel::build_version;
+use make::Make;
 use source::Source;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use tree::{Make, Tree};
-
-/// A built kernel.
-#[derive(Debug, Clone)]
-pub struct Kernel {
-    /// Its content address.
-    pub key: String,
-    /// Its folder in the cache.
-    pub dir: PathBuf,
-}
-
-impl Kernel {
-    /// The bootable image.
-    pub fn image(&self) -> PathBuf {
-        self.dir.join("bzImage")
-    }
-
-    /// The same kernel as an ELF file.
-    pub fn vmlinux(&self) -> PathBuf {
-        self.dir.join("vmlinux")
-    }
-
-    /// What `uname -v` begins with in a guest that runs it.
-    pub fn banner(&self) -> String {
-        format!("#{} ", build_version(&self.key))
-    }
-}
-
-/// What is kept beside an image.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Meta {
-    /// The variant it was built for first; others may have the same key.
-    pub variant: String,
-    /// Where the source came from.
-    pub source: String,
-    /// The source's identity.
-    pub source_id: String,
-    /// Compiler and linker.
-    pub toolchain: String,
-    /// Files that the patches change.
-    pub patched: Vec<String>,
-    /// How long make took, in seconds of wall time.
-    pub seconds: f64,
-    /// Objects compiled for it.
-    pub objects: usize,
-}
+use std::sync::{Arc, Mutex, PoisonError};
+use toolchain::Tools;
+use tree::Tree;
 
 /// A kernel that could not be built.
 #[derive(Debug)]
@@ -106,6 +74,9 @@ pub enum Step {
     },
 }
 
+/// The folder of the cache that work trees are in.
+pub const TREES: &str = "trees";
+
 /// Builds variants.
 pub struct Builder<'a> {
     /// Where everything is kept.
@@ -114,138 +85,187 @@ pub struct Builder<'a> {
     pub jobs: usize,
     /// The user's wish to stop.
     pub interrupt: &'a Interrupt,
-    toolchain: String,
-    ccache: bool,
+    /// What was found out once: a tree that changes while we work is one source all the same.
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    sources: BTreeMap<(PathBuf, String), Arc<Source>>,
+    tools: BTreeMap<String, Arc<Tools>>,
 }
 
 impl<'a> Builder<'a> {
-    /// A builder with the host's toolchain.
-    ///
-    /// # Errors
-    /// gcc, ld or make is missing.
-    pub fn new(cache: &'a Cache, jobs: usize, interrupt: &'a Interrupt) -> Result<Self> {
-        let version = |tool: &str| -> Result<String> {
-            let mut command = Command::new(tool);
-            command.arg("--version");
-            Ok(process::output(command)?.lines().next().unwrap_or_default().to_owned())
-        };
-        version("make")?;
-        let toolchain = format!("{}; {}", version("gcc")?, version("ld")?);
-        let ccache = version("ccache").is_ok();
-        Ok(Self { cache, jobs, interrupt, toolchain, ccache })
+    /// A builder that runs so many compilers at once.
+    pub fn new(cache: &'a Cache, jobs: usize, interrupt: &'a Interrupt) -> Self {
+        Self { cache, jobs, interrupt, known: Mutex::default() }
     }
 
-    /// Checks that the variant's patches apply, which is cheap once the source is unpacked.
+    /// Checks that the variant's kernel can be had: its source is there, its patches apply. Cheap once the source is
+    /// unpacked. Yields what there is to say of hunks that did not stand where they should.
     ///
     /// # Errors
     /// The source is missing, or a patch does not apply.
-    pub fn check(&self, variant: &Variant, watch: &dyn Fn(Step)) -> Result<Vec<String>> {
-        let source = Source::get(&variant.recipe.source, self.cache, self.interrupt, watch)?;
-        let applied = patched(&source, variant)?;
-        Ok(applied.notes.iter().map(ToString::to_string).collect())
+    pub fn check(&self, variant: &Variant, watch: &dyn Fn(Step)) -> Result<Vec<Note>> {
+        let recipe = &variant.recipe;
+        if let SourceSpec::Image(_) = recipe.kernel.source {
+            ready::check(recipe)?;
+            return Ok(Vec::new());
+        }
+        self.tools(recipe.kernel.toolchain)?;
+        let source = self.source(recipe, watch)?;
+        Ok(patched(&source, variant)?.notes)
     }
 
-    /// The variant's kernel, built unless it is in the cache.
+    /// The variant's kernel, built unless it is in the cache; whether it was.
     ///
     /// # Errors
     /// See [`BuildError`].
     pub fn build(&self, variant: &Variant, watch: &dyn Fn(Step)) -> std::result::Result<(Kernel, bool), BuildError> {
-        let source = Source::get(&variant.recipe.source, self.cache, self.interrupt, watch)?;
+        let recipe = &variant.recipe;
+        if let SourceSpec::Image(_) = recipe.kernel.source {
+            return Ok((ready::get(recipe, self.cache, self.interrupt)?, false));
+        }
+        let tools = self.tools(recipe.kernel.toolchain)?;
+        let source = self.source(recipe, watch)?;
         let applied = patched(&source, variant)?;
-        let config_key = self.config_key(&source, variant, &applied);
+        let config_key = config_key(&source, &tools, variant, &applied);
         let config_path = self.cache.path("configs", &config_key);
 
         // The fast way: the final .config is known, so the key is, and the image may be there.
         if let Ok(config) = std::fs::read_to_string(&config_path) {
-            kconfig::check(&variant.recipe.fragments, &config).map_err(Error::request)?;
-            if let Some(kernel) = self.cached(&self.key(&source, &applied, &config)) {
+            kconfig::check(&recipe.fragments, &config).map_err(Error::request)?;
+            if let Some(kernel) = self.cached(&key(&source, &tools, &applied, &config))? {
                 return Ok((kernel, false));
             }
         }
 
-        let tree_id = format!("{}-{}", short(&source.id), short(&kconfig::request_hash(&variant.recipe.fragments)));
-        let _lock = self.cache.lock("trees", &tree_id)?;
-        let tree = Tree::open(&source, self.cache.path("trees", &tree_id), self.interrupt, watch)?;
-        tree.sync(&applied)?;
-        let make = Make { tree: &tree, cache: self.cache, ccache: self.ccache, interrupt: self.interrupt };
+        let requested = kconfig::request_hash(&recipe.fragments);
+        let tree_id = format!("{}-{}{}", short(&source.lineage), short(&requested), tools.tag());
+        let lock = self.cache.lock(TREES, &tree_id, self.interrupt)?;
+        self.cache.used(TREES, &tree_id);
+        let tree = Tree::open(&source, self.cache.path(TREES, &tree_id), self.interrupt, watch)?;
+        let mut history = tree.history();
+        history.pending.extend(tree.sync(&applied)?);
+        tree.remember(&history)?;
+        let make = Make { tree: &tree, cache: self.cache, tools: &tools, lock: &lock, interrupt: self.interrupt };
 
         let config = match std::fs::read_to_string(&config_path) {
             Ok(config) => config,
             Err(_) => {
                 watch(Step::Configure);
-                let config = make.configure(&variant.recipe.fragments)?;
+                let config = make.configure(&recipe.fragments)?;
                 files::create_dir(&self.cache.root().join("configs"))?;
                 files::write(&config_path, config.as_bytes())?;
                 config
             }
         };
-        kconfig::check(&variant.recipe.fragments, &config).map_err(Error::request)?;
-        let key = self.key(&source, &applied, &config);
+        kconfig::check(&recipe.fragments, &config).map_err(Error::request)?;
+        let key = key(&source, &tools, &applied, &config);
         // Another process may have built it while we waited for the tree.
-        if let Some(kernel) = self.cached(&key) {
+        if let Some(kernel) = self.cached(&key)? {
             return Ok((kernel, false));
         }
 
         tree.write_if_changed(".config", config.as_bytes())?;
-        let expected = tree.objects_of_full_build();
+        let first = !tree.path("vmlinux").exists();
+        let expected = history.estimate(first, self.full_build());
         let start = std::time::Instant::now();
-        let objects =
-            make.build(self.jobs, &build_version(&key), |done| watch(Step::Compile { done, of: expected }))?;
+        let effort = make.build(self.jobs, &build_version(&key), |done| watch(Step::Compile { done, of: expected }))?;
+        history.built(first, effort.objects);
+        tree.remember(&history)?;
         let meta = Meta {
             variant: variant.name.clone(),
-            source: variant.recipe.source.to_string(),
+            source: recipe.kernel.source.to_string(),
             source_id: source.id.clone(),
-            toolchain: self.toolchain.clone(),
+            toolchain: tools.version.clone(),
             patched: applied.files.keys().cloned().collect(),
             seconds: start.elapsed().as_secs_f64(),
-            objects,
+            cpu_seconds: effort.cpu.as_secs_f64(),
+            objects: effort.objects,
         };
-        let dir = self.cache.path("kernels", &key);
-        files::publish_dir(&dir, |half| {
-            copy(&tree.path("arch/x86/boot/bzImage"), &half.join("bzImage"))?;
-            copy(&tree.path("vmlinux"), &half.join("vmlinux"))?;
+        let kernel = Kernel::hold(self.cache, key, self.interrupt, |half| {
+            copy(&tree.path("arch/x86/boot/bzImage"), &half.join(kernel::IMAGE))?;
+            copy(&tree.path("vmlinux"), &half.join(kernel::VMLINUX))?;
             files::write(&half.join("config"), config.as_bytes())?;
-            Ok(files::write_json(&half.join("meta.json"), &meta)?)
+            Ok(files::write_json(&half.join(META), &meta)?)
         })?;
-        Ok((Kernel { key, dir }, true))
+        // The tree may go now; the kernel and its source are held.
+        drop(lock);
+        self.cache.make_room()?;
+        Ok((kernel, true))
     }
 
-    fn cached(&self, key: &str) -> Option<Kernel> {
-        let dir = self.cache.path("kernels", key);
-        dir.is_dir().then(|| Kernel { key: key.to_owned(), dir })
-    }
-
-    /// What the final .config follows from: the source's Kconfig files as patched, the fragments, the compiler (whose
-    /// abilities Kconfig asks for).
-    fn config_key(&self, source: &Source, variant: &Variant, applied: &Applied) -> String {
-        let mut hash = Hasher::new("config")
-            .field(&source.id)
-            .field(&self.toolchain)
-            .field(kconfig::request_hash(&variant.recipe.fragments));
-        for (path, content) in &applied.files {
-            if kconfig::is_input(path) {
-                hash = hash.field(path).field(content.as_deref().unwrap_or_default());
-            }
+    fn source(&self, recipe: &Recipe, watch: &dyn Fn(Step)) -> Result<Arc<Source>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = (recipe.here.clone(), recipe.kernel.source.to_string());
+        if let Some(source) = known.sources.get(&name) {
+            return Ok(Arc::clone(source));
         }
-        hash.finish()
+        let setting = source::Setting { cache: self.cache, interrupt: self.interrupt, watch };
+        let source = Arc::new(Source::get(&recipe.kernel.source, &recipe.here, &setting)?);
+        known.sources.insert(name, Arc::clone(&source));
+        Ok(source)
     }
 
-    fn key(&self, source: &Source, applied: &Applied, config: &str) -> String {
-        let mut hash = Hasher::new("kernel").field(&source.id).field(&self.toolchain).field(config);
-        for (path, content) in &applied.files {
-            hash = hash.field(path);
-            hash = match content {
-                Some(bytes) => hash.field("file").field(bytes),
-                None => hash.field("deleted"),
-            };
+    fn tools(&self, toolchain: Toolchain) -> Result<Arc<Tools>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tools) = known.tools.get(&toolchain.to_string()) {
+            return Ok(Arc::clone(tools));
         }
-        hash.finish()
+        let tools = Arc::new(Tools::find(toolchain)?);
+        known.tools.insert(toolchain.to_string(), Arc::clone(&tools));
+        Ok(tools)
+    }
+
+    fn cached(&self, key: &str) -> Result<Option<Kernel>> {
+        if !self.cache.path(KERNELS, key).is_dir() {
+            return Ok(None);
+        }
+        // Pruned between the two, it is not there: then it is built again.
+        let gone = |_: &Path| Err(Error::host("pruned"));
+        match Kernel::hold(self.cache, key.to_owned(), self.interrupt, gone) {
+            Ok(kernel) => Ok(Some(kernel)),
+            Err(_) if !self.cache.path(KERNELS, key).is_dir() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What the first build in some other tree took.
+    fn full_build(&self) -> Option<usize> {
+        let trees = std::fs::read_dir(self.cache.root().join(TREES)).ok()?;
+        trees.flatten().find_map(|tree| {
+            let history: History = files::read_json(&tree.path().join(tree::HISTORY)).ok()?;
+            history.full()
+        })
     }
 }
 
-/// The `#N` of `uname -v`, by which a guest proves that it runs what was built.
-fn build_version(key: &str) -> String {
-    format!("mmt-{}", short(key))
+/// What the final .config follows from: the source's Kconfig files as patched, the fragments, the compiler (whose
+/// abilities Kconfig asks for).
+fn config_key(source: &Source, tools: &Tools, variant: &Variant, applied: &Applied) -> String {
+    let mut hash = Hasher::new("config")
+        .field(&source.id)
+        .field(&tools.version)
+        .field(kconfig::request_hash(&variant.recipe.fragments));
+    for (path, content) in &applied.files {
+        if kconfig::is_input(path) {
+            hash = hash.field(path).field(content.as_deref().unwrap_or_default());
+        }
+    }
+    hash.finish()
+}
+
+fn key(source: &Source, tools: &Tools, applied: &Applied, config: &str) -> String {
+    let mut hash = Hasher::new("kernel").field(&source.id).field(&tools.version).field(config);
+    for (path, content) in &applied.files {
+        hash = hash.field(path);
+        hash = match content {
+            Some(bytes) => hash.field("file").field(bytes),
+            None => hash.field("deleted"),
+        };
+    }
+    hash.finish()
 }
 
 fn patched(source: &Source, variant: &Variant) -> Result<Applied> {

@@ -4,35 +4,33 @@
 //! own objects serve whatever the tree is called. Every rewritten file gets the time of its rewriting: make compares
 //! times, and a pristine file put back with its old time would not be compiled again.
 
-use super::source::Source;
-use super::{BuildError, Step};
-use crate::cache::Cache;
+use super::history::History;
+use super::recover;
+use super::source::{Manifest, Source};
+use super::Step;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::interrupt::Interrupt;
-use crate::plan::Fragment;
 use crate::process;
 use crate::series::Applied;
 use anyhow::Context;
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Lists the files that may differ from the pristine tree. Written before they are touched.
 const PATCHED: &str = ".mmtorture-patched.json";
 
-/// How many objects the tree's first build compiled.
-const OBJECTS: &str = ".mmtorture-objects";
+/// Which source the tree is one of; absent where its lineage has but one.
+const SOURCE: &str = ".mmtorture-source";
 
-/// make's output.
-const LOG: &str = ".mmtorture-build.log";
+/// That source's manifest.
+const MANIFEST: &str = ".mmtorture-manifest.json";
 
-/// A compiler cache of this size holds some thirty whole builds.
-const CCACHE_SIZE: &str = "4G";
-
-/// What has to be printed of a failed build for its reader to see why.
-const EXCERPT_LINES: usize = 30;
+/// What builds here took: [`History`].
+pub const HISTORY: &str = ".mmtorture-history.json";
 
 /// A work tree. The caller holds its lock.
 pub struct Tree<'a> {
@@ -56,9 +54,22 @@ impl<'a> Tree<'a> {
             if !status?.success() {
                 return Err(Error::host(format!("cannot link {}: {}", source.tree.display(), said.trim())));
             }
+            if source.manifest.is_some() {
+                note_source(source, half)?;
+            }
             Ok(())
         })?;
         Ok(Self { source, root })
+    }
+
+    /// What differs between the source that the tree was of and the one that it is to be of.
+    fn moved(&self) -> Result<BTreeSet<String>> {
+        let Some(manifest) = &self.source.manifest else { return Ok(BTreeSet::new()) };
+        if std::fs::read_to_string(self.path(SOURCE)).is_ok_and(|id| id == self.source.id) {
+            return Ok(BTreeSet::new());
+        }
+        let before: Manifest = files::read_json(&self.path(MANIFEST))?;
+        Ok(before.differences(&files::read_json(manifest)?))
     }
 
     /// A path in the tree.
@@ -67,46 +78,102 @@ impl<'a> Tree<'a> {
     }
 
     /// Makes the tree the pristine one with `files` as given (`None`: deleted). What already is so is not touched.
-    pub fn sync(&self, applied: &Applied) -> Result<()> {
+    /// Yields the files that changed.
+    pub fn sync(&self, applied: &Applied) -> Result<BTreeSet<String>> {
+        recover::recover(&self.root, &|path| {
+            applied.files.contains_key(path) || self.source.tree.join(path).symlink_metadata().is_ok()
+        })?;
         let files = &applied.files;
         let record = self.path(PATCHED);
         let before: BTreeSet<String> = if record.exists() { files::read_json(&record)? } else { BTreeSet::new() };
-        let all: BTreeSet<String> = before.union(&files.keys().cloned().collect()).cloned().collect();
+        let moved = self.moved()?;
+        let all: BTreeSet<String> = before.into_iter().chain(files.keys().cloned()).chain(moved.clone()).collect();
         // Killed between here and the end, the next sync looks at every file that this one may have changed.
         files::write_json(&record, &all)?;
+        if !moved.is_empty() {
+            note_source(self.source, &self.root)?;
+        }
+        let mut changed = BTreeSet::new();
         for path in &all {
-            let want = match files.get(path) {
-                Some(content) => content.clone(),
-                None => self.source.read(path).with_context(|| format!("cannot read {path}"))?,
-            };
-            match want {
-                Some(bytes) => {
-                    self.write_if_changed(path, &bytes)?;
-                    if applied.executable.contains(path) {
-                        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-                        std::fs::set_permissions(self.path(path), mode)
-                            .with_context(|| format!("cannot chmod {path}"))?;
-                    }
+            let did = match files.get(path) {
+                Some(Some(bytes)) => {
+                    let wrote = self.write_if_changed(path, bytes)?;
+                    let mode = applied.executable.get(path).map(|&yes| if yes { 0o755 } else { 0o644 });
+                    self.set_mode(path, mode)? || wrote
                 }
-                None => match std::fs::remove_file(self.path(path)) {
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                        return Err(Error::host(format!("cannot remove {path}: {e}")))
-                    }
-                    _ => {}
-                },
+                Some(None) => self.remove(path)?,
+                None => self.put_back(path)?,
+            };
+            if did {
+                changed.insert(path.clone());
             }
         }
-        Ok(files::write_json(&record, &files.keys().collect::<Vec<_>>())?)
+        files::write_json(&record, &files.keys().collect::<Vec<_>>())?;
+        Ok(changed)
     }
 
-    /// Writes a file, breaking its link to the pristine tree, unless it is so already.
-    pub fn write_if_changed(&self, relative: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path(relative);
-        if std::fs::read(&path).is_ok_and(|old| old == bytes) {
-            return Ok(());
+    /// Makes a file what it is in the pristine tree; yields whether it was not.
+    fn put_back(&self, path: &str) -> Result<bool> {
+        let pristine = self.source.tree.join(path);
+        let Ok(meta) = pristine.symlink_metadata() else { return self.remove(path) };
+        if meta.is_symlink() {
+            let to = std::fs::read_link(&pristine).with_context(|| format!("cannot read {path}"))?;
+            if std::fs::read_link(self.path(path)).is_ok_and(|now| now == to) {
+                return Ok(false);
+            }
+            self.remove(path)?;
+            self.make_room(path)?;
+            std::os::unix::fs::symlink(to, self.path(path)).with_context(|| format!("cannot write {path}"))?;
+            return Ok(true);
         }
-        if let Some(parent) = path.parent() {
-            files::create_dir(parent)?;
+        let bytes = std::fs::read(&pristine).with_context(|| format!("cannot read {path}"))?;
+        let wrote = self.write_if_changed(path, &bytes)?;
+        Ok(self.set_mode(path, Some(meta.permissions().mode() & 0o777))? || wrote)
+    }
+
+    fn remove(&self, path: &str) -> Result<bool> {
+        match std::fs::remove_file(self.path(path)) {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(e) => Err(Error::host(format!("cannot remove {path}: {e}"))),
+        }
+    }
+
+    /// Sets a file's mode, but not through a link that the pristine tree has as well.
+    fn set_mode(&self, path: &str, mode: Option<u32>) -> Result<bool> {
+        let to = self.path(path);
+        let context = || format!("cannot chmod {path}");
+        let now = std::fs::metadata(&to).with_context(context)?.permissions().mode() & 0o777;
+        let Some(mode) = mode.filter(|&mode| mode & 0o100 != now & 0o100) else { return Ok(false) };
+        let bytes = std::fs::read(&to).with_context(context)?;
+        files::write(&to, &bytes)?;
+        std::fs::set_permissions(&to, PermissionsExt::from_mode(mode)).with_context(context)?;
+        Ok(true)
+    }
+
+    /// Makes the folder that `path` lies in; a file or link in its way, of another source, goes.
+    fn make_room(&self, path: &str) -> Result<()> {
+        for (at, _) in path.match_indices('/') {
+            let folder = self.path(&path[..at]);
+            if folder.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
+                self.remove(&path[..at])?;
+            }
+            files::create_dir(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file, breaking its link to the pristine tree, unless it is so already; yields whether it was not.
+    pub fn write_if_changed(&self, relative: &str, bytes: &[u8]) -> Result<bool> {
+        let path = self.path(relative);
+        let is_link = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+        if !is_link && std::fs::read(&path).is_ok_and(|old| old == bytes) {
+            return Ok(false);
+        }
+        self.make_room(relative)?;
+        // A folder of another source's, with what make left in it.
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            std::fs::remove_dir_all(&path).with_context(|| format!("cannot remove {relative}"))?;
         }
         // kbuild runs scripts of the tree: a patched one stays executable, and so does one put back.
         let mode = [&path, &self.source.tree.join(relative)]
@@ -117,132 +184,28 @@ impl<'a> Tree<'a> {
         if let Some(mode) = mode {
             std::fs::set_permissions(&path, mode).with_context(|| format!("cannot chmod {relative}"))?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// How many objects a build from nothing compiles here, if one was made.
-    pub fn objects_of_full_build(&self) -> Option<usize> {
-        std::fs::read_to_string(self.path(OBJECTS)).ok()?.trim().parse().ok()
-    }
-}
-
-/// Runs make in a tree.
-pub struct Make<'a> {
-    /// The tree.
-    pub tree: &'a Tree<'a>,
-    /// Where the compiler cache is.
-    pub cache: &'a Cache,
-    /// Whether ccache is installed.
-    pub ccache: bool,
-    /// The user's wish to stop.
-    pub interrupt: &'a Interrupt,
-}
-
-impl Make<'_> {
-    /// The final .config: `tinyconfig`, the fragments, `olddefconfig`.
-    pub fn configure(&self, fragments: &[Fragment]) -> Result<String> {
-        let dot_config = self.tree.path(".config");
-        self.run_quietly("tinyconfig")?;
-        let mut text = read(&dot_config)?;
-        for fragment in fragments {
-            text.push_str(&fragment.text);
-            text.push('\n');
-        }
-        self.tree.write_if_changed(".config", text.as_bytes())?;
-        self.run_quietly("olddefconfig")?;
-        read(&dot_config)
+    /// What builds here took.
+    pub fn history(&self) -> History {
+        files::read_json(&self.path(HISTORY)).unwrap_or_default()
     }
 
-    /// Builds the image; `progress` is told the number of objects compiled so far. Yields how many they were.
-    pub fn build(
-        &self,
-        jobs: usize,
-        version: &str,
-        progress: impl Fn(usize),
-    ) -> std::result::Result<usize, BuildError> {
-        let log = self.tree.path(LOG);
-        let _ = std::fs::remove_file(&log);
-        let first = !self.tree.path("vmlinux").exists();
-        let mut command = self.command("bzImage");
-        command.arg(format!("-j{jobs}")).env("KBUILD_BUILD_VERSION", version);
-        let mut objects = 0;
-        let status = process::run(command, &log, self.interrupt, |line| {
-            if line.starts_with("  CC ") || line.starts_with("  AS ") {
-                objects += 1;
-                progress(objects);
-            }
-        })?;
-        if !status.success() {
-            // The tree's log goes with the next build; a failed one is worth keeping.
-            let kept = self.cache.path("logs", &format!("{version}.build.log"));
-            files::create_dir(&self.cache.root().join("logs"))?;
-            let text = std::fs::read(&log).context("cannot read the build's log")?;
-            files::write(&kept, &text)?;
-            return Err(BuildError::Failed { excerpt: excerpt(&String::from_utf8_lossy(&text)), log: kept });
-        }
-        if first {
-            files::write(&self.tree.path(OBJECTS), objects.to_string().as_bytes())?;
-        }
-        Ok(objects)
-    }
-
-    fn run_quietly(&self, target: &str) -> Result<()> {
-        let log = self.tree.path(LOG);
-        let _ = std::fs::remove_file(&log);
-        let status = process::run(self.command(target), &log, self.interrupt, |_| {})?;
-        if status.success() {
-            return Ok(());
-        }
-        let said = std::fs::read_to_string(&log).unwrap_or_default();
-        Err(Error::host(format!("make {target} failed:\n{}", excerpt(&said))))
-    }
-
-    /// make with everything that would make two builds of one key differ, pinned.
-    fn command(&self, target: &str) -> Command {
-        let mut make = Command::new("make");
-        make.arg("-C").arg(&self.tree.root).args(["--no-print-directory", "ARCH=x86_64", target]);
-        // The user's environment must not reach the kernel's configuration or its flags.
-        for variable in ["MAKEFLAGS", "MFLAGS", "KCFLAGS", "KCONFIG_CONFIG", "KBUILD_OUTPUT", "LLVM", "CROSS_COMPILE"] {
-            make.env_remove(variable);
-        }
-        make.envs([
-            ("LC_ALL", "C"),
-            ("LOCALVERSION", ""),
-            ("KBUILD_BUILD_USER", "mmtorture"),
-            ("KBUILD_BUILD_HOST", "mmtorture"),
-            ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970"),
-        ]);
-        if self.ccache {
-            make.args(["CC=ccache gcc", "HOSTCC=ccache gcc"]);
-            make.env("CCACHE_DIR", self.cache.root().join("ccache")).env("CCACHE_MAXSIZE", CCACHE_SIZE);
-            // By dependency files instead of preprocessing everything first: a miss then costs no second cpp.
-            make.env("CCACHE_DEPEND", "1");
-        }
-        make
+    /// Adds a build to them.
+    pub fn remember(&self, history: &History) -> Result<()> {
+        Ok(files::write_json(&self.path(HISTORY), history)?)
     }
 }
 
-fn read(path: &Path) -> Result<String> {
-    Ok(std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?)
-}
-
-/// The lines of a build log that say what went wrong: from the first error on, or else the end.
-fn excerpt(log: &str) -> String {
-    let lines: Vec<_> = log.lines().collect();
-    let is_error = |line: &str| {
-        let words = [": error: ", ": fatal error: ", "undefined reference to", "multiple definition of", "error: "];
-        words.iter().any(|w| line.contains(w))
-    };
-    // "In file included from" and "In function" lines before an error are part of it.
-    let start = match lines.iter().position(|l| is_error(l)) {
-        Some(at) => (0..at)
-            .rev()
-            .take_while(|&i| lines[i].contains("from ") || lines[i].contains(": In function"))
-            .last()
-            .unwrap_or(at),
-        None => lines.len().saturating_sub(EXCERPT_LINES),
-    };
-    lines[start..].iter().take(EXCERPT_LINES).copied().collect::<Vec<_>>().join("\n")
+/// Notes which source the tree at `root` is of.
+fn note_source(source: &Source, root: &Path) -> Result<()> {
+    if let Some(manifest) = &source.manifest {
+        let bytes = std::fs::read(manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+        files::write(&root.join(MANIFEST), &bytes)?;
+        files::write(&root.join(SOURCE), source.id.as_bytes())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -260,7 +223,7 @@ mod tests {
             let file = std::fs::File::options().write(true).open(tree.join(name)).unwrap();
             file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000)).unwrap();
         }
-        (dir, Source { id: "0".repeat(64), tree })
+        (dir, Source::at(tree, "0", None))
     }
 
     fn files(all: &[(&str, Option<&str>)]) -> Applied {
@@ -292,12 +255,5 @@ mod tests {
             let pristine = std::fs::read_to_string(source.tree.join(name)).unwrap();
             assert_eq!(pristine, format!("pristine {name}"));
         }
-    }
-
-    #[test]
-    fn an_excerpt_begins_where_the_trouble_does() {
-        let log = "  CC      mm/a.o\nIn file included from mm/b.c:3:\nmm/b.h:7:1: error: unknown type name 'foo'\n  CC  c.o\nmake: *** [mm/b.o] Error 1\n";
-        assert!(excerpt(log).starts_with("In file included from mm/b.c:3:\nmm/b.h:7:1: error"));
-        assert_eq!(excerpt("a\nb\n"), "a\nb");
     }
 }

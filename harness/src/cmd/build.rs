@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let interrupt = Interrupt::install()?;
     let cache = Cache::open()?;
     let progress = Progress::new();
-    let builder = Builder::new(&cache, args.jobs.unwrap_or_else(cores), &interrupt)?;
+    let builder = Builder::new(&cache, args.jobs.unwrap_or_else(cores), &interrupt);
     run::check_patches(&builder, &variants, &progress)?;
     let mut rows = Vec::new();
     let mut failed = false;

@@ -1,6 +1,7 @@
 //! The command line. Each command is a file; what it prints on stdout is its result, the rest goes to stderr.
 
 mod build;
+mod cache;
 mod doctor;
 mod plan;
 mod run;
@@ -44,6 +45,8 @@ enum Subcommands {
     Build(build::Args),
     /// Run a matrix: build, boot, torture, judge, record, bisect
     Run(run::Args),
+    /// What is kept of builds, and how much room it takes
+    Cache(cache::Args),
     /// The findings in any console log
     Scan(scan::Args),
     /// The JSON Schema of a matrix, or all dimensions
@@ -64,6 +67,7 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Plan(args) => plan::run(args),
         Subcommands::Build(args) => build::run(args),
         Subcommands::Run(args) => run::run(args),
+        Subcommands::Cache(args) => cache::run(args),
         Subcommands::Scan(args) => scan::run(args),
         Subcommands::Schema(args) => schema::run(args),
         Subcommands::Runs(args) => runs::run(args),

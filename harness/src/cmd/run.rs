@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let interrupt = Interrupt::install()?;
     let cache = Cache::open()?;
     let progress = Progress::new();
-    let builder = Builder::new(&cache, cores(), &interrupt)?;
+    let builder = Builder::new(&cache, cores(), &interrupt);
     run::check_patches(&builder, &plan.variants, &progress)?;
     progress.note(&format!("machine: {why}"));
     let base_image = programs.base_archive(&cache)?;

@@ -9,6 +9,7 @@ mod dimensions;
 mod document;
 pub mod rule;
 pub mod schema;
+pub mod source;
 pub mod text;
 pub mod yaml;
 
@@ -23,11 +24,12 @@ pub use document::Document;
 use rule::{Require, Settings};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use text::{bounded, parsed_from_str};
 use yaml::YamlError;
+
+pub use source::{SourceSpec, Toolchain};
 
 /// A matrix as read.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -43,7 +45,8 @@ pub struct Matrix {
     pub about: String,
     /// What to build.
     pub kernel: Kernel,
-    /// Patch series to apply, each on the bare source: folders, relative to the matrix.
+    /// Patch series to apply, each on the bare source: folders, mailboxes (relative to the matrix) or
+    /// `git:PATH@A..B`.
     #[serde(default)]
     pub series: Vec<PathBuf>,
     /// Which selections of each series' patches are built. `base` is built once, whatever the series.
@@ -98,7 +101,17 @@ pub struct Kernel {
     /// Where the source comes from.
     pub source: SourceSpec,
     /// Kconfig fragments on top of `tinyconfig`, in this order: `NAME` is `kconfig/NAME.config` beside the matrix.
+    #[serde(default)]
     pub kconfig: Vec<FragmentName>,
+    /// What builds it.
+    #[serde(default)]
+    pub toolchain: Toolchain,
+    /// The ELF file of an `image:`, for symbols.
+    #[serde(default)]
+    pub vmlinux: Option<PathBuf>,
+    /// The folder with the modules of an `image:`: what a guest needs of them is loaded.
+    #[serde(default)]
+    pub modules: Option<PathBuf>,
 }
 
 /// An outcome that a variant's cells must have, for a matrix that tests the harness itself.
@@ -183,34 +196,6 @@ impl FromStr for Expected {
 }
 parsed_from_str!(Expected, "oom, segfault or a class of findings", "^[a-z-]+$");
 
-/// Where a kernel's source comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SourceSpec {
-    /// `debian:PACKAGE`: the tarball that Debian's source package of that name installs under /usr/src.
-    Debian(String),
-}
-
-impl fmt::Display for SourceSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Debian(package) => write!(f, "debian:{package}"),
-        }
-    }
-}
-
-impl FromStr for SourceSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            // The package names a file under /usr/src, so it must not walk elsewhere.
-            Some(("debian", p)) if is_plain_name(p) => Ok(Self::Debian(p.to_owned())),
-            _ => Err(format!("kernel source '{text}', expected debian:PACKAGE, as in debian:linux-source-6.1")),
-        }
-    }
-}
-parsed_from_str!(SourceSpec, "debian:PACKAGE", "^debian:[A-Za-z0-9][A-Za-z0-9._+-]*$");
-
 /// The name of a Kconfig fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FragmentName(pub String);
@@ -238,7 +223,11 @@ impl FromStr for Variant {
         text.parse().map(Self).map_err(|e| format!("{e}"))
     }
 }
-parsed_from_str!(Variant, "base, all, prefix:K or without:K", "^(base|all|(prefix|without):[0-9]+)$");
+parsed_from_str!(
+    Variant,
+    "base, all, prefix:K, without:K or only:1,3-4",
+    "^(base|all|(prefix|without):[0-9]+|only:[0-9,-]+)$"
+);
 
 fn is_plain_name(text: &str) -> bool {
     !text.is_empty()
@@ -312,7 +301,7 @@ seconds: 5
         m.yaml:4:3: dimensions: unknown dimension 'thq', expected one of thp, thp-defrag, shmem-huge, swappiness, cpus, memory, numa, swap
         m.yaml:5:9: dimensions.cpus: cpus '17', expected a number from 1 to 16
         m.yaml:5:9: dimensions.cpus: cpus: no setting; expected a number from 1 to 16
-        m.yaml:2:18: kernel.source: kernel source 'git:linux', expected debian:PACKAGE, as in debian:linux-source-6.1
+        m.yaml:2:18: kernel.source: kernel source 'git:linux' names no revision, expected debian:PACKAGE, tarball:PATH, git:PATH@REVISION, tree:PATH or image:PATH
         m.yaml:2:55: kernel.kconfig[0]: Kconfig fragment '../base', expected the name of a file in kconfig/, without .config
         m.yaml:7:8: did not find expected ',' or ']', while parsing a flow sequence at line 6 column 12
         "#);

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::hash::Hasher;
 use crate::matrix::dimension::BuildSetting;
 use crate::matrix::yaml::locate::Step;
-use crate::matrix::{yaml, FragmentName, Matrix, SourceSpec};
+use crate::matrix::{yaml, FragmentName, Kernel, Matrix};
 use crate::oracle::expect::Expectations;
 use crate::series::{Selection, Series};
 use anyhow::Context;
@@ -23,7 +23,7 @@ use estimate::{Defaults, Estimate};
 use factors::Factors;
 use shard::Shard;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A matrix with all that it names read in, and its cells.
@@ -48,8 +48,10 @@ pub struct Plan {
 /// What all variants of a plan share.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    /// Where the source comes from.
-    pub source: SourceSpec,
+    /// Where the kernel comes from, and what builds it.
+    pub kernel: Kernel,
+    /// The matrix's folder, which the paths in `kernel` start from.
+    pub here: PathBuf,
     /// Kconfig fragments, in order.
     pub fragments: Vec<Fragment>,
     /// The cell's settings that are built in; their fragments are the last ones.
@@ -61,7 +63,7 @@ impl Recipe {
     pub fn with(&self, build: &[BuildSetting]) -> Self {
         let settings = build.iter().map(|b| Fragment { name: b.name.clone(), text: b.kconfig.clone() });
         let plain = self.fragments[..self.fragments.len() - self.build.len()].iter().cloned();
-        Self { source: self.source.clone(), fragments: plain.chain(settings).collect(), build: build.to_vec() }
+        Self { fragments: plain.chain(settings).collect(), build: build.to_vec(), ..self.clone() }
     }
 }
 
@@ -124,11 +126,13 @@ impl Plan {
             return Err(Error::request(format!("{}: no workloads, so there is nothing to run", path.display())));
         }
 
+        let wrong = |e| Error::request(format!("{}: {e}", path.display()));
+        matrix.kernel.check(!matrix.series.is_empty()).map_err(wrong)?;
         let fragments = matrix.kernel.kconfig.iter().map(|f| read_fragment(here, f)).collect::<Result<_>>()?;
-        let recipe = Recipe { source: matrix.kernel.source.clone(), fragments, build: Vec::new() };
+        let recipe = Recipe { kernel: matrix.kernel.clone(), here: here.to_owned(), fragments, build: Vec::new() };
         let mut series: Vec<Arc<Series>> = Vec::new();
         for folder in &matrix.series {
-            let read = Series::read(&here.join(folder)).map_err(Error::request)?;
+            let read = Series::load(here, folder).map_err(Error::request)?;
             if series.iter().any(|s| s.name == read.name) {
                 return Err(Error::request(format!(
                     "{}: two series are called '{}'; a variant's name would be ambiguous",
@@ -225,6 +229,12 @@ impl Variant {
         Self { name: format!("{name}{suffix}"), recipe: self.recipe.with(build), ..self.clone() }
     }
 
+    /// Whether it has the same patches.
+    fn is_same(&self, other: &Self) -> bool {
+        let name = |v: &Self| v.series.as_ref().map(|s| s.name.clone());
+        name(self) == name(other) && self.patches == other.patches
+    }
+
     /// The first `k` patches of this variant's series; of none the source as it is, with the same settings built in.
     pub fn prefix(&self, k: usize) -> Self {
         let series = self.series.as_ref().map(|s| (s, Selection::Prefix(k)));
@@ -233,7 +243,7 @@ impl Variant {
 
     /// A hash of what the variant means, known without the source or a toolchain.
     fn meaning(&self) -> String {
-        let mut hash = Hasher::new("variant").field(self.recipe.source.to_string());
+        let mut hash = Hasher::new("variant").field(self.recipe.kernel.meaning());
         for fragment in &self.recipe.fragments {
             hash = hash.field(&fragment.text);
         }
@@ -262,7 +272,7 @@ fn variants(
 ) -> std::result::Result<Vec<Arc<Variant>>, String> {
     let mut variants: Vec<Arc<Variant>> = Vec::new();
     let mut add = |variant: Variant| {
-        if !variants.iter().any(|v| v.name == variant.name) {
+        if !variants.iter().any(|v| v.name == variant.name || v.is_same(&variant)) {
             variants.push(Arc::new(variant));
         }
     };
@@ -275,7 +285,7 @@ fn variants(
     for one in series {
         for variant in &matrix.variants {
             let patches = variant.0.resolve(one.patches.len()).map_err(|e| format!("{}: {e}", one.name))?;
-            add(Variant::new(recipe, Some((one, variant.0)), patches));
+            add(Variant::new(recipe, Some((one, variant.0.clone())), patches));
         }
     }
     // Base first: its tree is what every other variant's build starts from.

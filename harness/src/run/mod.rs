@@ -16,7 +16,7 @@ use crate::trial::dump::{Core, Cores};
 use crate::trial::{self, Job, Trial};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a run needs.
 pub struct Runner<'a> {
@@ -69,39 +69,49 @@ impl Runner<'_> {
         for rule in self.plan.expectations.expired(jiff::Zoned::now().date()) {
             self.progress.note(&format!("the allow-list's '{rule}' has expired: what it matches is a failure again"));
         }
-        let kernels = self.build()?;
-        let trials = self.trials(&kernels)?;
+        let (trials, kernels) = self.trials()?;
         let bisections = if self.bisect { bisecting::run(self, &trials, &kernels)? } else { Vec::new() };
         let problems = verdicts(self.plan, &self.cells, &trials, &bisections, self.bisect);
         let exit = exit_status(self.plan, &trials, &problems);
         Ok(Results { trials, bisections, problems, exit })
     }
 
-    /// Builds every variant that the cells need. A variant that does not compile is an outcome, not an error.
-    fn build(&self) -> Result<BTreeMap<String, Built>> {
-        let wanted: BTreeSet<&str> = self.cells.iter().map(|c| c.variant.as_str()).collect();
-        let mut kernels = BTreeMap::new();
-        for variant in self.plan.variants.iter().filter(|v| wanted.contains(v.name.as_str())) {
-            kernels.insert(variant.name.clone(), build(self.builder, variant, self.progress)?);
-        }
-        Ok(kernels)
-    }
-
-    fn trials(&self, kernels: &BTreeMap<String, Built>) -> Result<Vec<Trial>> {
+    /// Builds every variant that the cells need, and runs each cell as soon as its kernel is there. A variant that does
+    /// not compile is an outcome, not an error.
+    fn trials(&self) -> Result<(Vec<Trial>, BTreeMap<String, Built>)> {
         let first = self.plan.matrix.seed;
         let asked: Vec<_> = (0..u64::from(self.plan.matrix.trials.0))
             .flat_map(|n| self.cells.iter().map(move |cell| (cell, first.wrapping_add(n))))
             .collect();
         let slots = pool::slots(self.cells.iter().map(|c| &c.shape), self.machine.overhead_mib(), self.jobs);
-        let mut trials = pool::run(slots, &asked, |(cell, seed)| {
-            self.interrupt.check()?;
-            match &kernels[&cell.variant] {
-                Ok(kernel) => self.trial(cell, *seed, kernel, &self.run.trial_dir(&cell.id, *seed)),
-                Err(why) => Ok(unbuilt(cell, *seed, self.machine, why)),
-            }
-        })?;
+        let kernels: Mutex<BTreeMap<String, Built>> = Mutex::default();
+        let lock = || kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trials = pool::run(
+            slots,
+            &asked,
+            |(cell, _)| lock().contains_key(&cell.variant),
+            |(cell, seed)| {
+                self.interrupt.check()?;
+                let built = lock()[&cell.variant].clone();
+                match built {
+                    Ok(kernel) => self.trial(cell, *seed, &kernel, &self.run.trial_dir(&cell.id, *seed)),
+                    Err(why) => Ok(unbuilt(cell, *seed, self.machine, &why)),
+                }
+            },
+            |more| {
+                let wanted: BTreeSet<&str> = self.cells.iter().map(|c| c.variant.as_str()).collect();
+                for variant in self.plan.variants.iter().filter(|v| wanted.contains(v.name.as_str())) {
+                    let built = build(self.builder, variant, self.progress)?;
+                    lock().insert(variant.name.clone(), built);
+                    if !more() {
+                        break;
+                    }
+                }
+                Ok(())
+            },
+        )?;
         trials.sort_by(|a, b| (&a.cell, a.seed).cmp(&(&b.cell, b.seed)));
-        Ok(trials)
+        Ok((trials, kernels.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// One trial, shown and recorded.
@@ -178,14 +188,22 @@ pub fn check_patches(builder: &Builder<'_>, variants: &[Arc<Variant>], progress:
         let unpacking = std::cell::OnceCell::new();
         let notes =
             builder.check(variant, &|step| show(unpacking.get_or_init(|| progress.task("kernel source")), &step))?;
-        for note in notes {
-            if noted.insert(note.clone()) {
-                progress.note(&format!("{}: {note}", variant.name));
-            }
+        let new: Vec<_> = notes.into_iter().filter(|note| noted.insert(note.to_string())).collect();
+        // Ignored context may hide a mistake, so each such hunk is told; of a series made for another release, hundreds
+        // may stand at an offset.
+        let (fuzzy, moved): (Vec<_>, Vec<_>) = new.iter().partition(|note| note.fuzz > 0);
+        for note in fuzzy.iter().chain(moved.iter().take(MOST_OFFSETS)) {
+            progress.note(&format!("{}: {note}", variant.name));
+        }
+        if let Some(more) = moved.len().checked_sub(MOST_OFFSETS).filter(|more| *more > 0) {
+            progress.note(&format!("{}: {more} more hunks applied at an offset", variant.name));
         }
     }
     Ok(())
 }
+
+/// So many hunks at an offset are told of one by one.
+const MOST_OFFSETS: usize = 10;
 
 /// The trial of a kernel that there is not.
 fn unbuilt(cell: &Cell, seed: u64, machine: &dyn Machine, why: &str) -> Trial {

@@ -6,9 +6,9 @@
 
 use super::diff::{FilePatch, Hunk, Kind, Op};
 use super::miss::Miss;
+use super::patch::Patch;
 use super::place::{first, lines, place, Place};
-use super::quilt::Patch;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::{fmt, io};
 
 /// How many lines of context at either end of a hunk may fail to match; `patch(1)`'s default.
@@ -22,8 +22,8 @@ pub type Read<'a> = dyn Fn(&str) -> io::Result<Option<Vec<u8>>> + 'a;
 pub struct Applied {
     /// Every file touched, by its path below the root: its content, or `None` where it is to be deleted.
     pub files: BTreeMap<String, Option<Vec<u8>>>,
-    /// Files among them that a patch creates with mode 100755.
-    pub executable: BTreeSet<String>,
+    /// Files among them whose mode a patch sets: whether they are executable then.
+    pub executable: BTreeMap<String, bool>,
     /// Hunks that did not stand where their patch says.
     pub notes: Vec<Note>,
 }
@@ -96,6 +96,11 @@ pub enum Why {
         /// The path without its first component is there: the `-p` level is off by one.
         other_strip: Option<String>,
     },
+    /// The file that the patch renames or copies is not in the tree.
+    MissingOrigin {
+        /// That file.
+        from: String,
+    },
     /// The patch creates a file that is there.
     Exists {
         /// With the very content that the patch gives it.
@@ -125,6 +130,11 @@ impl fmt::Display for ApplyError {
                     (false, Some(path)) => write!(f, "the tree has {path}; is the series' -p one too small?"),
                     (false, None) => f.write_str("the patch changes this file"),
                 }
+            }
+            Why::MissingOrigin { from } => {
+                write!(f, " cannot be made")?;
+                at(f)?;
+                write!(f, "the patch makes it of {from}, which is not in the tree")
             }
             Why::Exists { same } => {
                 f.write_str(" is in the tree already")?;
@@ -162,7 +172,7 @@ pub fn apply(read: &Read<'_>, patches: &[&Patch]) -> Result<Applied, ApplyError>
     for patch in patches {
         for change in &patch.files {
             let changed_before = applied.files.contains_key(&change.path);
-            let error = |patch_line, why| ApplyError {
+            one(read, &mut applied, patch, change).map_err(|(patch_line, why)| ApplyError {
                 patch: patch.name.clone(),
                 number: patch.number,
                 of: patch.of,
@@ -170,70 +180,92 @@ pub fn apply(read: &Read<'_>, patches: &[&Patch]) -> Result<Applied, ApplyError>
                 patch_line,
                 changed_before,
                 why,
-            };
-            let pristine = || read(&change.path).map_err(|e| error(change.line, Why::Read(e)));
-            let now = match applied.files.get(&change.path) {
-                Some(content) => content.clone(),
-                None => pristine()?,
-            };
-            let result = match (now, change.kind) {
-                (None, Kind::Modify) if change.hunks.iter().any(|h| h.old_count > 0) || change.hunks.len() != 1 => {
-                    return Err(error(change.line, missing(read, &applied, change)));
-                }
-                (None, Kind::Delete) => return Err(error(change.line, missing(read, &applied, change))),
-                (Some(now), Kind::Create { .. }) if !now.is_empty() => {
-                    return Err(error(change.line, Why::Exists { same: now == created(change) }));
-                }
-                (_, Kind::Create { executable }) => {
-                    if executable {
-                        applied.executable.insert(change.path.clone());
-                    }
-                    Some(created(change))
-                }
-                (None, Kind::Modify) => Some(created(change)),
-                (Some(now), kind) => {
-                    let tree = lines(&now);
-                    let placed = place(&tree, &change.hunks, MAX_FUZZ).map_err(|failed| {
-                        let why = Miss::new(&tree, &change.hunks, failed.hunk, failed.guess);
-                        error(change.hunks[failed.hunk].line, Why::Hunk(Box::new(why)))
-                    })?;
-                    for (i, (hunk, at)) in change.hunks.iter().zip(&placed).enumerate() {
-                        let offset = at.line as isize - first(hunk);
-                        if offset != 0 || at.fuzz != 0 {
-                            applied.notes.push(Note {
-                                patch: patch.name.clone(),
-                                file: change.path.clone(),
-                                hunk: i + 1,
-                                patch_line: hunk.line,
-                                file_line: at.line + 1,
-                                offset,
-                                fuzz: at.fuzz,
-                            });
-                        }
-                    }
-                    let content = splice(&tree, &change.hunks, &placed);
-                    match kind {
-                        Kind::Delete if content.is_empty() => None,
-                        Kind::Delete => {
-                            let lines = lines(&content).len();
-                            return Err(error(change.line, Why::LeftOver { lines }));
-                        }
-                        _ => Some(content),
-                    }
-                }
-            };
-            if result.is_none() {
-                applied.executable.remove(&change.path);
-                // A file that one patch creates and a later one deletes is no difference to the pristine tree.
-                if pristine()?.is_none() {
-                    applied.files.remove(&change.path);
-                    continue;
-                }
-            }
-            applied.files.insert(change.path.clone(), result);
+            })?;
         }
     }
     Ok(applied)
+}
+
+/// Applies the changes to one file; fails with the patch's line.
+fn one(read: &Read<'_>, applied: &mut Applied, patch: &Patch, change: &FilePatch) -> Result<(), (usize, Why)> {
+    let current = |applied: &Applied, path: &str| match applied.files.get(path) {
+        Some(content) => Ok(content.clone()),
+        None => read(path).map_err(|e| (change.line, Why::Read(e))),
+    };
+    let gone = || missing(read, applied, change);
+    let now = current(applied, &change.path)?;
+    let result = match (now, &change.kind) {
+        (None, Kind::Modify) if change.hunks.iter().any(|h| h.old_count > 0) || change.hunks.len() != 1 => {
+            return Err((change.line, gone()));
+        }
+        (None, Kind::Delete) => return Err((change.line, gone())),
+        (Some(now), Kind::Create) if !now.is_empty() => {
+            return Err((change.line, Why::Exists { same: now == created(change) }));
+        }
+        (Some(_), Kind::Move { .. }) => return Err((change.line, Why::Exists { same: false })),
+        (_, Kind::Create) | (None, Kind::Modify) => Some(created(change)),
+        (None, Kind::Move { from, copy }) => {
+            let Some(old) = current(applied, from)? else { return Err((change.line, gone())) };
+            let content = changed(applied, patch, change, &old)?;
+            if let Some(executable) = applied.executable.get(from).copied() {
+                applied.executable.insert(change.path.clone(), executable);
+            }
+            if !copy {
+                settle(read, applied, from, None).map_err(|e| (change.line, Why::Read(e)))?;
+            }
+            Some(content)
+        }
+        (Some(now), kind) => {
+            let content = changed(applied, patch, change, &now)?;
+            match kind {
+                Kind::Delete if content.is_empty() => None,
+                Kind::Delete => return Err((change.line, Why::LeftOver { lines: lines(&content).len() })),
+                _ => Some(content),
+            }
+        }
+    };
+    if let Some(executable) = change.executable {
+        applied.executable.insert(change.path.clone(), executable);
+    }
+    settle(read, applied, &change.path, result).map_err(|e| (change.line, Why::Read(e)))
+}
+
+/// Notes what becomes of a file.
+fn settle(read: &Read<'_>, applied: &mut Applied, path: &str, result: Option<Vec<u8>>) -> io::Result<()> {
+    if result.is_none() {
+        applied.executable.remove(path);
+        // A file that one patch creates and a later one deletes is no difference to the pristine tree.
+        if read(path)?.is_none() {
+            applied.files.remove(path);
+            return Ok(());
+        }
+    }
+    applied.files.insert(path.to_owned(), result);
+    Ok(())
+}
+
+/// `old` with the hunks of `change`, and notes on those that did not stand where they should.
+fn changed(applied: &mut Applied, patch: &Patch, change: &FilePatch, old: &[u8]) -> Result<Vec<u8>, (usize, Why)> {
+    let tree = lines(old);
+    let placed = place(&tree, &change.hunks, MAX_FUZZ).map_err(|failed| {
+        let why = Miss::new(&tree, &change.hunks, failed.hunk, failed.guess);
+        (change.hunks[failed.hunk].line, Why::Hunk(Box::new(why)))
+    })?;
+    for (i, (hunk, at)) in change.hunks.iter().zip(&placed).enumerate() {
+        let offset = at.line as isize - first(hunk);
+        if offset != 0 || at.fuzz != 0 {
+            applied.notes.push(Note {
+                patch: patch.name.clone(),
+                file: change.path.clone(),
+                hunk: i + 1,
+                patch_line: hunk.line,
+                file_line: at.line + 1,
+                offset,
+                fuzz: at.fuzz,
+            });
+        }
+    }
+    Ok(splice(&tree, &change.hunks, &placed))
 }
 
 fn missing(read: &Read<'_>, applied: &Applied, change: &FilePatch) -> Why {
@@ -241,6 +273,9 @@ fn missing(read: &Read<'_>, applied: &Applied, change: &FilePatch) -> Why {
         Some(content) => content.is_some(),
         None => matches!(read(path), Ok(Some(_))),
     };
+    if let Kind::Move { from, .. } = &change.kind {
+        return Why::MissingOrigin { from: from.clone() };
+    }
     let shorter = change.path.split_once('/').map(|(_, rest)| rest).filter(there);
     Why::Missing { deletes: change.kind == Kind::Delete, other_strip: shorter.map(str::to_owned) }
 }

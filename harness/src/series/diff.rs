@@ -2,7 +2,7 @@
 //!
 //! It is stricter than `patch(1)` where leniency would hide a damaged patch: a hunk must be as long as its header
 //! says, and lines left over behind it are an error, not prose. What a text patch cannot carry into a tree of plain
-//! files (renames, copies, mode changes, binary files, symbolic links) is refused by name.
+//! files (binary files, symbolic links, submodules) is refused by name.
 //!
 //! Bytes in, bytes out: kernel files are not all UTF-8. Memory is linear in the patch.
 
@@ -17,22 +17,29 @@ pub struct FilePatch {
     pub line: usize,
     /// What happens to the file as a whole.
     pub kind: Kind,
-    /// In the patch's order. Empty only where an empty file is created or deleted.
+    /// Whether the file is executable afterwards, if the patch says.
+    pub executable: Option<bool>,
+    /// In the patch's order. Empty only where an empty file is created or deleted, or where nothing but a name or a mode
+    /// changes.
     pub hunks: Vec<Hunk>,
 }
 
 /// What happens to a file as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// It exists before and after.
     Modify,
     /// It does not exist before.
-    Create {
-        /// The patch gives it mode 100755.
-        executable: bool,
-    },
+    Create,
     /// It does not exist after.
     Delete,
+    /// It does not exist before; its old lines are another file's.
+    Move {
+        /// That file.
+        from: String,
+        /// Whether that file stays.
+        copy: bool,
+    },
 }
 
 /// One hunk.
@@ -114,7 +121,7 @@ pub enum Problem {
         why: PathProblem,
     },
     /// `---` and `+++` name different files.
-    #[error("the old file is `{old}` but the new file is `{new}`: renames are not supported")]
+    #[error("the old file is `{old}` but the new file is `{new}`; a rename says so, as `git diff` does")]
     TwoNames {
         /// The old name, stripped.
         old: String,
@@ -240,10 +247,14 @@ pub fn message_end(patch: &[u8]) -> usize {
 }
 
 /// What git's extended header lines say.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct GitHeader {
-    created: Option<bool>,
+    created: bool,
     deleted: bool,
+    executable: Option<bool>,
+    from: Option<String>,
+    to: Option<String>,
+    copy: bool,
 }
 
 /// One name of a `---`/`+++` pair.
@@ -284,41 +295,56 @@ impl<'a> Parser<'a> {
         self.at += 1;
         let mut git = GitHeader::default();
         while let Some(line) = self.peek(0) {
-            let refuse = |what| Err(self.error(Problem::NotSupported(what)));
+            let refuse = |what| self.error(Problem::NotSupported(what));
+            let mode = |mode: &[u8]| match mode.trim_ascii() {
+                b"100644" => Ok(Some(false)),
+                b"100755" => Ok(Some(true)),
+                _ => Err(refuse("symbolic links and submodules")),
+            };
+            // These names have no `a/` or `b/` before them.
+            let name = |name: &[u8]| {
+                let name = stripped(name.trim_ascii_end(), self.strip.saturating_sub(1));
+                name.map(Some).map_err(|problem| self.error(problem))
+            };
             if line.starts_with(b"--- ") {
                 return self.plain_file(start, git);
-            } else if line.starts_with(b"rename ") || line.starts_with(b"similarity index ") {
-                return refuse("renames and copies");
-            } else if line.starts_with(b"copy ") {
-                return refuse("copies");
-            } else if line.starts_with(b"old mode ") || line.starts_with(b"new mode ") {
-                return refuse("mode changes");
             } else if line.starts_with(b"GIT binary patch") || line.starts_with(b"Binary files ") {
-                return refuse("binary files");
-            } else if let Some(mode) = line.strip_prefix(b"new file mode ") {
-                match mode.trim_ascii() {
-                    b"100644" => git.created = Some(false),
-                    b"100755" => git.created = Some(true),
-                    _ => return refuse("symbolic links and submodules"),
-                }
-            } else if let Some(mode) = line.strip_prefix(b"deleted file mode ") {
-                if !mode.starts_with(b"100") {
-                    return refuse("symbolic links and submodules");
-                }
+                return Err(refuse("binary files"));
+            } else if let Some(from) = line.strip_prefix(b"rename from ") {
+                git.from = name(from)?;
+            } else if let Some(from) = line.strip_prefix(b"copy from ") {
+                (git.from, git.copy) = (name(from)?, true);
+            } else if let Some(to) = line.strip_prefix(b"rename to ").or_else(|| line.strip_prefix(b"copy to ")) {
+                git.to = name(to)?;
+            } else if let Some(old) = line.strip_prefix(b"old mode ") {
+                mode(old)?;
+            } else if let Some(new) = line.strip_prefix(b"new mode ") {
+                git.executable = mode(new)?;
+            } else if let Some(new) = line.strip_prefix(b"new file mode ") {
+                (git.executable, git.created) = (mode(new)?, true);
+            } else if let Some(old) = line.strip_prefix(b"deleted file mode ") {
+                mode(old)?;
                 git.deleted = true;
-            } else if !line.starts_with(b"index ") && !line.starts_with(b"dissimilarity index ") {
+            } else if ![&b"index "[..], b"similarity index ", b"dissimilarity index "]
+                .iter()
+                .any(|known| line.starts_with(known))
+            {
                 break;
             }
             self.at += 1;
         }
-        // Git writes no `---`/`+++` pair for an empty file, so its name is in the first line only.
+        // Git writes no `---`/`+++` pair where no line changes.
+        let executable = git.executable;
+        let at = |path, kind| Ok(FilePatch { path, line: start, kind, executable, hunks: Vec::new() });
         let kind = match git {
-            GitHeader { created: Some(executable), deleted: false } => Kind::Create { executable },
-            GitHeader { created: None, deleted: true } => Kind::Delete,
+            GitHeader { from: Some(from), to: Some(to), copy, .. } => return at(to, Kind::Move { from, copy }),
+            GitHeader { created: true, deleted: false, .. } => Kind::Create,
+            GitHeader { created: false, deleted: true, .. } => Kind::Delete,
+            GitHeader { created: false, deleted: false, executable: Some(_), .. } => Kind::Modify,
             _ => return Err(self.error(Problem::Expected("the file's `---` line, or a header line of git's"))),
         };
-        let path = self.twice(names).map_err(|problem| DiffError { line: start, problem })?;
-        Ok(FilePatch { path, line: start, kind, hunks: Vec::new() })
+        // Without a pair, the name is in the first line only.
+        at(self.twice(names).map_err(|problem| DiffError { line: start, problem })?, kind)
     }
 
     /// At `---`.
@@ -331,8 +357,13 @@ impl<'a> Parser<'a> {
             return Err(self.error(Problem::Expected("the file's `+++` line")));
         }
         let new = self.name(b"+++ ")?;
+        let moved = match (&git.from, &git.to) {
+            (Some(from), Some(to)) => Some((from.clone(), to.clone())),
+            _ => None,
+        };
         let path = match (&old.path, &new.path) {
-            (Some(old), Some(new)) if old == new => new.clone(),
+            (Some(old), Some(new)) if moved.as_ref().is_some_and(|(from, to)| (old, new) == (from, to)) => new.clone(),
+            (Some(old), Some(new)) if old == new && moved.is_none() => new.clone(),
             (Some(old), Some(new)) => {
                 let problem = Problem::TwoNames { old: old.clone(), new: new.clone() };
                 return Err(DiffError { line: start, problem });
@@ -353,18 +384,21 @@ impl<'a> Parser<'a> {
         }
         let no_old = hunks.iter().all(|h| h.old_count == 0) && hunks[0].old_start == 0;
         let no_new = hunks.iter().all(|h| h.new_count == 0) && hunks[0].new_start == 0;
-        let created = git.created.is_some() || old.path.is_none() || (old.epoch && no_old);
+        let created = git.created || old.path.is_none() || (old.epoch && no_old);
         let deleted = git.deleted || new.path.is_none() || (new.epoch && no_new);
         let whole = |what| Err(DiffError { line: start, problem: Problem::Whole(what) });
         let kind = match (created, deleted) {
             (true, true) => return whole("both new and deleted"),
             (true, false) if !no_old || hunks.len() != 1 => return whole("new, but its hunks have old lines"),
             (false, true) if !no_new || hunks.len() != 1 => return whole("deleted, but its hunks leave lines"),
-            (true, false) => Kind::Create { executable: git.created == Some(true) },
+            (true, false) => Kind::Create,
             (false, true) => Kind::Delete,
-            (false, false) => Kind::Modify,
+            (false, false) => match moved {
+                Some((from, _)) => Kind::Move { from, copy: git.copy },
+                None => Kind::Modify,
+            },
         };
-        Ok(FilePatch { path, line: start, kind, hunks })
+        Ok(FilePatch { path, line: start, kind, executable: git.executable, hunks })
     }
 
     /// Reads a `---` or `+++` line.

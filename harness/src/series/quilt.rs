@@ -1,88 +1,12 @@
 //! Reads a patch series from a quilt folder: a `series` file that names one patch a line, the patches beside it.
 
-use super::diff::{self, DiffError, FilePatch};
-use super::select::{Selection, SelectionError};
+use super::patch::{load, name_of, Patch, Series, SeriesError, MAX_PATCH};
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
-use std::path::{Component, Path, PathBuf};
+use std::io;
+use std::path::{Component, Path};
 
 /// The file that lists the patches.
 pub const SERIES_FILE: &str = "series";
-
-/// Longest patch, in bytes. The largest ever merged (generated register headers) are about half of it.
-pub const MAX_PATCH: u64 = 32 << 20;
-
-/// Patches in the order in which they apply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Series {
-    /// The folder's name.
-    pub name: String,
-    /// The folder.
-    pub dir: PathBuf,
-    /// At least one.
-    pub patches: Vec<Patch>,
-}
-
-/// One patch of a series.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Patch {
-    /// As the `series` file names it, below the folder.
-    pub name: String,
-    /// `name` without folders and without `.patch` or `.diff`.
-    pub stem: String,
-    /// Its place in the series, 1-based; the K of [`Selection`].
-    pub number: usize,
-    /// How many patches the series has.
-    pub of: usize,
-    /// What its `Subject:` says without `[PATCH n/m]`, else `stem`.
-    pub subject: String,
-    /// What it changes, in its order.
-    pub files: Vec<FilePatch>,
-    /// The patch file, byte for byte: what a variant's hash is made of.
-    pub text: Vec<u8>,
-    /// Leading path components that its paths lose; changes what `text` means, so it belongs into the hash too.
-    pub strip: usize,
-}
-
-/// Why a series cannot be read. The text names the file and the line.
-#[derive(Debug, thiserror::Error)]
-pub enum SeriesError {
-    /// No such folder.
-    #[error("{}: no such folder; expected a quilt folder with a `{SERIES_FILE}` file", .0.display())]
-    NoFolder(PathBuf),
-    /// The folder has no `series` file.
-    #[error("{}: no `{SERIES_FILE}` file in this folder; it names one patch a line, in order", .0.display())]
-    NoSeries(PathBuf),
-    /// The `series` file names no patch.
-    #[error("{}: names no patch", .0.display())]
-    Nothing(PathBuf),
-    /// A line of the `series` file that is wrong.
-    #[error("{}:{line}: {problem}", file.display())]
-    Line {
-        /// The `series` file.
-        file: PathBuf,
-        /// 1-based.
-        line: usize,
-        /// What is wrong.
-        problem: LineProblem,
-    },
-    /// A patch that does not parse.
-    #[error("{}:{}: {}", file.display(), error.line, error.problem)]
-    Patch {
-        /// The patch file.
-        file: PathBuf,
-        /// Where and what.
-        error: DiffError,
-    },
-    /// A file that is there and cannot be read.
-    #[error("{}: {error}", file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
-}
 
 /// What can be wrong with a line of a `series` file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,73 +39,40 @@ pub enum LineProblem {
     Utf8,
 }
 
-impl Series {
-    /// Reads the quilt folder `dir`.
-    ///
-    /// # Errors
-    /// The first thing that is wrong with it: nothing is skipped.
-    pub fn read(dir: &Path) -> Result<Self, SeriesError> {
-        if !dir.is_dir() {
-            return Err(SeriesError::NoFolder(dir.to_owned()));
-        }
-        let file = dir.join(SERIES_FILE);
-        let list = match std::fs::read(&file) {
-            Ok(list) => list,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(SeriesError::NoSeries(dir.to_owned())),
-            Err(error) => return Err(SeriesError::Io { file, error }),
+/// Reads the quilt folder `dir`, which has a `series` file.
+///
+/// # Errors
+/// The first thing that is wrong with it: nothing is skipped.
+pub fn read(dir: &Path) -> Result<Series, SeriesError> {
+    let file = dir.join(SERIES_FILE);
+    let list = match std::fs::read(&file) {
+        Ok(list) => list,
+        Err(error) => return Err(SeriesError::Io { file, error }),
+    };
+    let entries = entries(&list).map_err(|(line, problem)| SeriesError::Line { file: file.clone(), line, problem })?;
+    if entries.is_empty() {
+        return Err(SeriesError::Nothing(file));
+    }
+    let of = entries.len();
+    let patches = entries.into_iter().enumerate().map(|(i, entry)| {
+        let path = dir.join(&entry.name);
+        let at = |problem| SeriesError::Line { file: file.clone(), line: entry.line, problem };
+        let text = match load(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(at(LineProblem::Missing(entry.name))),
+            Err(error) => return Err(SeriesError::Io { file: path, error }),
         };
-        let entries =
-            entries(&list).map_err(|(line, problem)| SeriesError::Line { file: file.clone(), line, problem })?;
-        if entries.is_empty() {
-            return Err(SeriesError::Nothing(file));
+        if text.len() as u64 > MAX_PATCH {
+            return Err(at(LineProblem::TooLong(entry.name)));
         }
-        let of = entries.len();
-        let patches = entries.into_iter().enumerate().map(|(i, entry)| {
-            let path = dir.join(&entry.name);
-            let at = |problem| SeriesError::Line { file: file.clone(), line: entry.line, problem };
-            let text = match load(&path) {
-                Ok(text) => text,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(at(LineProblem::Missing(entry.name))),
-                Err(error) => return Err(SeriesError::Io { file: path, error }),
-            };
-            if text.len() as u64 > MAX_PATCH {
-                return Err(at(LineProblem::TooLong(entry.name)));
-            }
-            if text.trim_ascii().is_empty() {
-                return Err(at(LineProblem::Empty(entry.name)));
-            }
-            Patch::parse(&entry.name, i + 1, of, entry.strip, text)
-                .map_err(|error| SeriesError::Patch { file: path, error })
-        });
-        let patches = patches.collect::<Result<_, _>>()?;
-        // `series/x/.` and `.` have their name only in the real path.
-        let real = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-        let name = real.file_name().map_or_else(|| "series".into(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { name, dir: dir.to_owned(), patches })
-    }
-
-    /// The patches that `selection` takes, in order, as [`super::apply()`] wants them.
-    ///
-    /// # Errors
-    /// K is out of the series' range.
-    pub fn select(&self, selection: Selection) -> Result<Vec<&Patch>, SelectionError> {
-        let indices = selection.resolve(self.patches.len())?;
-        Ok(indices.into_iter().filter_map(|i| self.patches.get(i)).collect())
-    }
-}
-
-impl Patch {
-    /// Makes a patch of the bytes of its file. `number` is its place among `of`, 1-based.
-    ///
-    /// # Errors
-    /// Its diff does not parse.
-    pub fn parse(name: &str, number: usize, of: usize, strip: usize, text: Vec<u8>) -> Result<Self, DiffError> {
-        let files = diff::parse(&text, strip)?;
-        let last = name.rsplit('/').next().unwrap_or(name);
-        let stem = [".patch", ".diff"].iter().find_map(|suffix| last.strip_suffix(suffix)).unwrap_or(last);
-        let subject = subject(&text[..diff::message_end(&text)]).unwrap_or_else(|| stem.to_owned());
-        Ok(Self { name: name.to_owned(), stem: stem.to_owned(), number, of, subject, files, text, strip })
-    }
+        if text.trim_ascii().is_empty() {
+            return Err(at(LineProblem::Empty(entry.name)));
+        }
+        Patch::parse(&entry.name, i + 1, of, entry.strip, text)
+            .map_err(|error| SeriesError::Patch { file: path, error })
+    });
+    let patches = patches.collect::<Result<_, _>>()?;
+    Ok(Series { name: name_of(dir), patches })
 }
 
 /// A line of a `series` file.
@@ -224,39 +115,10 @@ fn entries(list: &[u8]) -> Result<Vec<Entry>, (usize, LineProblem)> {
     Ok(entries)
 }
 
-/// At most one byte more than [`MAX_PATCH`].
-fn load(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    std::fs::File::open(path)?.take(MAX_PATCH + 1).read_to_end(&mut text)?;
-    Ok(text)
-}
-
-/// What the mail header's `Subject:` says, unfolded, without `Re:` and without brackets around PATCH or RFC.
-fn subject(message: &[u8]) -> Option<String> {
-    let message = String::from_utf8_lossy(message);
-    let mut lines = message.lines().skip_while(|line| !line.starts_with("Subject:"));
-    let mut subject = lines.next()?.strip_prefix("Subject:")?.trim().to_owned();
-    for folded in lines.take_while(|line| line.starts_with([' ', '\t']) && !line.trim().is_empty()) {
-        subject.push(' ');
-        subject.push_str(folded.trim());
-    }
-    let mut rest = subject.as_str();
-    loop {
-        let tag = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-        rest = match tag {
-            Some((tag, after)) if tag.contains("PATCH") || tag.contains("RFC") => after.trim_start(),
-            _ => match rest.strip_prefix("Re:") {
-                Some(after) => after.trim_start(),
-                None => break,
-            },
-        };
-    }
-    (!rest.is_empty()).then(|| rest.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::series::Selection;
 
     const PATCH: &str = "\
 From 1234 Mon Sep 17 00:00:00 2001
@@ -289,7 +151,7 @@ diff --git a/mm/rmap.c b/mm/rmap.c
     /// The error's text, with the folder as `DIR`.
     fn refusal(files: &[(&str, &str)]) -> String {
         let dir = folder(files);
-        let error = Series::read(dir.path()).unwrap_err().to_string();
+        let error = super::super::load_folder(dir.path()).unwrap_err().to_string();
         error.replace(dir.path().to_str().unwrap(), "DIR")
     }
 
@@ -302,7 +164,7 @@ diff --git a/mm/rmap.c b/mm/rmap.c
             ("sub/a#b.diff", plain),
             ("last", plain),
         ]);
-        let series = Series::read(dir.path()).unwrap();
+        let series = read(dir.path()).unwrap();
         assert_eq!(series.name, dir.path().file_name().unwrap().to_str().unwrap());
         let [first, second, third] = &series.patches[..] else { panic!("{series:?}") };
         assert_eq!((first.name.as_str(), first.stem.as_str()), ("0001-rmap.patch", "0001-rmap"));
@@ -321,10 +183,6 @@ diff --git a/mm/rmap.c b/mm/rmap.c
 
     #[test]
     fn what_is_wrong_is_told_with_its_line() {
-        let absent = Series::read(Path::new("/nonexistent/series")).unwrap_err().to_string();
-        assert_eq!(absent, "/nonexistent/series: no such folder; expected a quilt folder with a `series` file");
-        let none = "DIR: no `series` file in this folder; it names one patch a line, in order";
-        assert_eq!(refusal(&[("a.patch", PATCH)]), none);
         assert_eq!(refusal(&[("series", "# nothing\n")]), "DIR/series: names no patch");
         assert_eq!(refusal(&[("series", "#\nb.patch\n")]), "DIR/series:2: no patch `b.patch` in this folder");
         assert_eq!(refusal(&[("series", "a\n"), ("a", "\n \n")]), "DIR/series:1: patch `a` is empty");
@@ -338,19 +196,5 @@ diff --git a/mm/rmap.c b/mm/rmap.c
         assert_eq!(refusal(&[("series", "a\n\na -p0\n"), ("a", PATCH)]), twice);
         let bad = "DIR/a:1: no diff found in this patch (no `diff --git`, no `---`/`+++` pair)";
         assert_eq!(refusal(&[("series", "a\n"), ("a", "Subject: nothing\n")]), bad);
-    }
-
-    #[test]
-    fn subjects_lose_their_tags_only() {
-        let of = |text: &str| subject(text.as_bytes());
-        assert_eq!(of("Subject: [RFC PATCH v3 02/13] mm: x\n").as_deref(), Some("mm: x"));
-        assert_eq!(of("Subject: Re: [PATCH] [mm] x [y]\n").as_deref(), Some("[mm] x [y]"));
-        assert_eq!(
-            of("Subject: [PATCH 1/2] mm: long\n\tand folded\nDate: x\n").as_deref(),
-            Some("mm: long and folded")
-        );
-        assert_eq!(of("Subject: [PATCH\n").as_deref(), Some("[PATCH"));
-        assert_eq!(of("Subject: [PATCH]\n"), None);
-        assert_eq!(of("no mail\n"), None);
     }
 }

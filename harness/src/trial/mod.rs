@@ -156,10 +156,11 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         .suffix(".cpio")
         .tempfile_in(job.dir)
         .with_context(|| format!("cannot write to {}", job.dir.display()))?;
-    image::write_initramfs(initramfs.path(), job.base_image, &request, storage.packed.as_deref())?;
+    let modules = job.kernel.modules();
+    image::write_initramfs(initramfs.path(), job.base_image, modules.as_deref(), &request, storage.packed.as_deref())?;
     let spec = Spec {
         kernel: job.kernel.image(),
-        vmlinux: Some(job.kernel.vmlinux()),
+        vmlinux: job.kernel.vmlinux(),
         initramfs: initramfs.path().to_owned(),
         cmdline: [CMDLINE, if job.cores.is_some() { PANIC_STAYS } else { PANIC_RESETS }]
             .into_iter()
@@ -186,7 +187,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     // The guest's memory is the host's again before its dump is compressed.
     drop(running);
     let mut seen = watch.finish(followed.at);
-    let verdict = judge::judge(&mut seen, &ending, &job.kernel.banner(), job.cell.shape.cpus);
+    let verdict = judge::judge(&mut seen, &ending, job.kernel.banner(), job.cell.shape.cpus);
     let core = match (followed.core, job.cores) {
         (Some(dumped), Some(cores)) => Some(keep_core(dumped, cores, job)),
         (None, Some(cores)) if !followed.by_us => no_core(&seen, &ending, cores),

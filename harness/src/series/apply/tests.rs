@@ -92,9 +92,37 @@ fn later_patches_see_earlier_ones() {
 }
 
 #[test]
+fn files_are_renamed_copied_and_given_modes() {
+    let git = |lines: &str| format!("diff --git a/old b/new\n{lines}\n");
+    let hunk = "--- a/old\n+++ b/new\n@@ -1,2 +1,2 @@\n a\n-b\n+c";
+    let renamed = git(&format!("rename from old\nrename to new\n{hunk}"));
+    let applied = run(&[("old", "a\nb\n")], &[&renamed]).unwrap();
+    assert_eq!((applied.files["old"].clone(), text(&applied, "new")), (None, "a\nc\n".to_owned()));
+    let copied = git(&format!("copy from old\ncopy to new\n{hunk}"));
+    let applied = run(&[("old", "x\na\nb\n")], &[&copied]).unwrap();
+    assert_eq!((applied.files.len(), text(&applied, "new")), (1, "x\na\nc\n".to_owned()));
+    assert_eq!(applied.notes.len(), 1, "an offset is told of a copy as well");
+    let mode = "diff --git a/old b/old\nold mode 100644\nnew mode 100755\n";
+    let applied = run(&[("old", "a\nb\n")], &[mode, &renamed]).unwrap();
+    assert_eq!(applied.executable, BTreeMap::from([("new".to_owned(), true)]), "a mode goes with its file");
+
+    let error = |files: &[(&str, &str)], patch: &str| run(files, &[patch]).unwrap_err().to_string();
+    insta::assert_snapshot!(error(&[], &renamed), @r"
+    patch 1 of 1, 0001.patch, does not apply: new cannot be made
+      0001.patch:1: the patch makes it of old, which is not in the tree
+    ");
+    insta::assert_snapshot!(error(&[("old", "a\nb\n"), ("new", "")], &renamed), @r"
+    patch 1 of 1, 0001.patch, does not apply: new is in the tree already
+      0001.patch:1: the patch creates this file; the tree's has other content
+    ");
+    assert!(error(&[("old", "z\n")], &renamed).contains("hunk 1"));
+    assert!(error(&[], mode).contains("old is not in the tree"));
+}
+
+#[test]
 fn executable_files_are_named() {
     let create = "diff --git a/t.sh b/t.sh\nnew file mode 100755\n--- /dev/null\n+++ b/t.sh\n@@ -0,0 +1 @@\n+a\n";
-    assert_eq!(run(&[], &[create]).unwrap().executable, BTreeSet::from(["t.sh".to_owned()]));
+    assert_eq!(run(&[], &[create]).unwrap().executable, BTreeMap::from([("t.sh".to_owned(), true)]));
 }
 
 #[test]

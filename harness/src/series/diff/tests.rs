@@ -47,7 +47,7 @@ fn names_lose_stamps_and_components() {
     assert_eq!(with("a/x", "x", 1).unwrap_err(), "line 2: path `x` has nothing left after -p1");
     let quoted = "line 1: path `\"a/\\303\"` is not plain text (quoted, not UTF-8, or with control characters)";
     assert_eq!(with("\"a/\\303\"", "\"b/\\303\"", 1).unwrap_err(), quoted);
-    let two = "line 1: the old file is `x` but the new file is `y`: renames are not supported";
+    let two = "line 1: the old file is `x` but the new file is `y`; a rename says so, as `git diff` does";
     assert_eq!(with("a/x", "b/y", 1).unwrap_err(), two);
     assert_eq!(with("/dev/null", "/dev/null", 1).unwrap_err(), "line 1: expected the name of a file");
 }
@@ -56,15 +56,15 @@ fn names_lose_stamps_and_components() {
 fn files_come_and_go() {
     let new =
         "diff --git a/s.sh b/s.sh\nnew file mode 100755\nindex 0..1\n--- /dev/null\n+++ b/s.sh\n@@ -0,0 +1 @@\n+x\n";
-    assert_eq!(one(new).kind, Kind::Create { executable: true });
+    assert_eq!((one(new).kind, one(new).executable), (Kind::Create, Some(true)));
     let gone = "diff --git a/s b/s\ndeleted file mode 100644\n--- a/s\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n";
     assert_eq!((one(gone).path.as_str(), one(gone).kind), ("s", Kind::Delete));
     let empty = "diff --git a/an empty file b/an empty file\nnew file mode 100644\nindex 0..e69de29\n";
     let file = one(empty);
-    assert_eq!((file.path.as_str(), file.kind), ("an empty file", Kind::Create { executable: false }));
+    assert_eq!((file.path.as_str(), file.kind, file.executable), ("an empty file", Kind::Create, Some(false)));
     assert!(file.hunks.is_empty());
     let dated = "--- a/s\t1970-01-01 00:00:00.000000000 +0000\n+++ b/s\t2022-11-06 10:00:00 +0000\n@@ -0,0 +1 @@\n+x\n";
-    assert_eq!(one(dated).kind, Kind::Create { executable: false });
+    assert_eq!((one(dated).kind, one(dated).executable), (Kind::Create, None));
     assert_eq!(
         refusal("--- /dev/null\n+++ b/s\n@@ -1 +1 @@\n-x\n+y\n"),
         "line 1: the header says that the file is new, but its hunks have old lines"
@@ -78,15 +78,34 @@ fn files_come_and_go() {
 #[test]
 fn what_text_cannot_carry_is_refused() {
     let git = |lines: &str| refusal(&format!("Subject: x\n\ndiff --git a/x b/y\n{lines}\n"));
-    assert_eq!(git("similarity index 90%\nrename from x"), "line 4: renames and copies are not supported");
-    assert_eq!(git("rename from x\nrename to y"), "line 4: renames and copies are not supported");
-    assert_eq!(git("old mode 100644\nnew mode 100755"), "line 4: mode changes are not supported");
     assert_eq!(git("index 1..2 100644\nGIT binary patch"), "line 5: binary files are not supported");
     assert_eq!(git("new file mode 120000"), "line 4: symbolic links and submodules are not supported");
     assert_eq!(refusal("Binary files a/x and b/x differ\n"), "line 1: binary files are not supported");
     assert_eq!(refusal("*** a/x\n--- b/x\n***************\n"), "line 1: context diffs are not supported");
     let merge = "--- a/x\n+++ b/x\n@@@ -1,1 -1,1 +1,1 @@@\n";
     assert_eq!(refusal(merge), "line 3: merges (combined diffs) are not supported");
+}
+
+#[test]
+fn names_and_modes_change() {
+    let git = |lines: &str| one(&format!("diff --git a/x b/y\n{lines}\n"));
+    let renamed = Kind::Move { from: "x".into(), copy: false };
+    let pure = git("similarity index 100%\nrename from x\nrename to y");
+    assert_eq!((pure.path.as_str(), &pure.kind, pure.hunks.len()), ("y", &renamed, 0));
+    let hunk = "index 1..2 100644\n--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b";
+    let changed = git(&format!("similarity index 90%\nrename from x\nrename to y\n{hunk}"));
+    assert_eq!((changed.path.as_str(), &changed.kind, changed.hunks.len()), ("y", &renamed, 1));
+    let copied = git(&format!("similarity index 90%\ncopy from x\ncopy to y\n{hunk}"));
+    assert_eq!(copied.kind, Kind::Move { from: "x".into(), copy: true });
+    let mode = one("diff --git a/x b/x\nold mode 100644\nnew mode 100755\n");
+    assert_eq!((mode.path.as_str(), mode.kind, mode.executable), ("x", Kind::Modify, Some(true)));
+    let outside = refusal("diff --git a/x b/y\nrename from ../x\nrename to y\n");
+    assert_eq!(outside, "line 2: path `../x` leads out of the tree");
+    let other = "diff --git a/x b/y\nrename from x\nrename to y\n--- a/x\n+++ b/z\n@@ -1 +1 @@\n-a\n+b\n";
+    assert_eq!(
+        refusal(other),
+        "line 1: the old file is `x` but the new file is `z`; a rename says so, as `git diff` does"
+    );
 }
 
 #[test]

@@ -2,23 +2,13 @@
 //!
 //! depmod(8) makes that order when a kernel package is installed; ours never is, so it is read off the modules.
 
-use crate::Error;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-/// What the guest needs beyond what Debian builds in: the bus, the port, the host's files, room to write over them, KVM.
-pub const WANTED: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay", "virtio_rng", "kvm_amd"];
-
-/// Module parameters that are not the kernel's defaults.
-///
-/// Without nested paging KVM keeps shadow page tables. TCG's emulation of nested paging (QEMU 7.2, 10.0 and 11.1) loses
-/// guests, ours and QEMU's alike: docs/testbed.md has the counts.
-const PARAMETERS: &[(&str, &str)] = &[("kvm_amd", "npt=0")];
-
-/// The parameters that the module called `name` is loaded with, as `insmod` takes them.
-pub fn parameters(name: &str) -> &'static str {
-    PARAMETERS.iter().find(|(module, _)| *module == name).map_or("", |(_, parameters)| parameters)
-}
+/// How a distribution may pack its modules, and what unpacks them to stdout.
+const PACKED: &[(&str, &[&str])] =
+    &[(".ko", &[]), (".ko.xz", &["xz", "-dc"]), (".ko.zst", &["zstd", "-dqc"]), (".ko.gz", &["gzip", "-dc"])];
 
 /// A module, read.
 #[derive(Debug)]
@@ -32,8 +22,8 @@ pub struct Module {
 /// The modules below `folder` that `wanted` come to with all that they depend on, dependencies first.
 ///
 /// # Errors
-/// One of them is not there, or cannot be read.
-pub fn load(folder: &Path, wanted: &[&str]) -> Result<Vec<Module>, Error> {
+/// One of them is not there, or cannot be read; the text says which.
+pub fn load(folder: &Path, wanted: &[&str]) -> Result<Vec<Module>, String> {
     let mut files = BTreeMap::new();
     find(folder, &mut files)?;
     let mut modules = Vec::new();
@@ -43,27 +33,58 @@ pub fn load(folder: &Path, wanted: &[&str]) -> Result<Vec<Module>, Error> {
     Ok(modules)
 }
 
-fn find(folder: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<(), Error> {
-    let failed = |e| Error::failed(format!("cannot read {}: {e}", folder.display()));
+/// [`load`] of those of `wanted` that are there: what is not may be built in.
+///
+/// # Errors
+/// One that is there, or one that it depends on, cannot be read.
+pub fn load_any(folder: &Path, wanted: &[&str]) -> Result<Vec<Module>, String> {
+    let mut files = BTreeMap::new();
+    find(folder, &mut files)?;
+    let mut modules = Vec::new();
+    for name in wanted.iter().filter(|name| files.contains_key(**name)) {
+        add(name, &files, &mut modules)?;
+    }
+    Ok(modules)
+}
+
+fn find(folder: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<(), String> {
+    let failed = |e| format!("cannot read {}: {e}", folder.display());
     for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.is_dir() {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        // Not through links: /lib/modules/VERSION/source leads to a whole kernel tree.
+        if entry.file_type().map_err(failed)?.is_dir() {
             find(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "ko") {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            files.insert(kernel_name(&name), path);
+            continue;
+        }
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(name) = PACKED.iter().find_map(|(suffix, _)| name.strip_suffix(suffix)) {
+            files.insert(kernel_name(name), path);
         }
     }
     Ok(())
 }
 
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let name = path.to_string_lossy();
+    let unpack = PACKED.iter().rev().find(|(suffix, _)| name.ends_with(suffix)).map_or(&[][..], |(_, unpack)| *unpack);
+    let failed = |e: &dyn std::fmt::Display| format!("cannot read {}: {e}", path.display());
+    let [tool, options @ ..] = unpack else { return std::fs::read(path).map_err(|e| failed(&e)) };
+    let output = Command::new(tool).args(options).arg(path).stdin(Stdio::null()).output();
+    let output = output.map_err(|e| failed(&format!("{tool}: {e}")))?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(failed(&String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
 /// Depth first. The build refuses circular dependencies (depmod would, too), so this ends.
-fn add(name: &str, files: &BTreeMap<String, PathBuf>, modules: &mut Vec<Module>) -> Result<(), Error> {
+fn add(name: &str, files: &BTreeMap<String, PathBuf>, modules: &mut Vec<Module>) -> Result<(), String> {
     if modules.iter().any(|module| module.name == name) {
         return Ok(());
     }
-    let path = files.get(name).ok_or_else(|| Error::failed(format!("the kernel package has no module {name}")))?;
-    let object = std::fs::read(path).map_err(|e| Error::failed(format!("cannot read {}: {e}", path.display())))?;
+    let path = files.get(name).ok_or_else(|| format!("there is no module {name}"))?;
+    let object = read(path)?;
     for dependency in depends(&object) {
         add(&dependency, files, modules)?;
     }
@@ -105,6 +126,8 @@ mod tests {
         let names =
             |wanted| load(dir.path(), wanted).map(|modules| modules.into_iter().map(|m| m.name).collect::<Vec<_>>());
         assert_eq!(names(&["kvm", "kvm_amd"]).unwrap(), ["irqbypass", "kvm", "crypto_ccp", "kvm_amd"]);
-        assert!(names(&["kvm_intel"]).unwrap_err().to_string().contains("no module kvm_intel"));
+        let there = load_any(dir.path(), &["kvm_intel", "other"]).unwrap();
+        assert_eq!(there.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["other"]);
+        assert!(names(&["kvm_intel"]).unwrap_err().contains("no module kvm_intel"));
     }
 }
