@@ -8,8 +8,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git e2fsprogs
 
-.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figures-build figure-symbols corpus fuzz-oracle \
-	bench-oracle dimensions-slow
+.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figures-build figures-cover figure-symbols \
+	corpus fuzz-oracle bench-oracle dimensions-slow
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
@@ -22,6 +22,7 @@ help:
 	@echo 'make fuzz    feed ten million mutated inputs to the VMM: ten minutes'
 	@echo 'make figures-build  the figures of docs/kernels.md: nine kernels, 20 minutes, 4 GB'
 	@echo 'make figures-vmm    the figures of docs/vmm.md: ten minutes'
+	@echo 'make figures-cover    the sizes of docs/coverage.md: a minute'
 	@echo 'make figure-symbols VMLINUX=FILE    the time that docs/symbols.md tells'
 	@echo 'make setup   install the system packages (Debian)'
 	@echo 'make build   build the binaries into $(BIN)'
@@ -88,6 +89,10 @@ fuzz-oracle:
 bench-oracle:
 	$(CARGO) bench -p mmtorture-harness --bench oracle --locked
 	$(CARGO) bench -p mmtorture-harness --bench oracle_memory --locked
+
+# How many rows covering arrays of standard problems have, and how long they take.
+figures-cover: setup
+	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example cover
 
 figure-symbols: setup
 	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example symbolize -- $(VMLINUX)

@@ -21,17 +21,27 @@ const PROBLEMS: &[Standard] = &[
     ("2^12", &[(12, 2)], 6),
 ];
 
+/// Other seeds, to show how much is luck.
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=5;
+
 fn main() {
     let budget = std::env::args().nth(1).map_or(BUDGET, |text| text.parse().expect("a budget, as a number of steps"));
-    println!("{:<16} {:>2} {:>8} {:>6} {:>8} {:>8}", "PROBLEM", "T", "TUPLES", "ROWS", "GREEDY", "SECONDS");
+    println!(
+        "{:<16} {:>2} {:>7} {:>7} {:>5} {:>9} {:>8}",
+        "PROBLEM", "T", "TUPLES", "GREEDY", "ROWS", "5 SEEDS", "SECONDS"
+    );
     for &(name, levels, t) in PROBLEMS {
         let sizes: Vec<_> = levels.iter().flat_map(|&(n, size)| std::iter::repeat_n(size, n)).collect();
-        let greedy = Problem { budget: 0, ..Problem::new(sizes.clone(), t, 1) };
-        let greedy = greedy.cover().expect("a problem within the bounds").rows.len();
-        let start = Instant::now();
-        let problem = Problem { budget, ..Problem::new(sizes, t, 1) };
-        let array = problem.cover().expect("a problem within the bounds");
-        let seconds = start.elapsed().as_secs_f64();
-        println!("{name:<16} {t:>2} {:>8} {:>6} {greedy:>8} {seconds:>8.2}", array.tuples, array.rows.len());
+        let cover = |seed, budget| {
+            let start = Instant::now();
+            let problem = Problem { budget, ..Problem::new(sizes.clone(), t, seed) };
+            let array = problem.cover().expect("a problem within the bounds");
+            (array.rows.len(), array.tuples, start.elapsed().as_secs_f64())
+        };
+        let greedy = cover(1, 0).0;
+        let (rows, tuples, seconds) = cover(1, budget);
+        let others: Vec<_> = SEEDS.map(|seed| cover(seed, budget).0).collect();
+        let range = format!("{}-{}", others.iter().min().unwrap_or(&0), others.iter().max().unwrap_or(&0));
+        println!("{name:<16} {t:>2} {tuples:>7} {greedy:>7} {rows:>5} {range:>9} {seconds:>8.2}");
     }
 }

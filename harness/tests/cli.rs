@@ -66,7 +66,7 @@ fn a_plan_is_covered_by_few_cells_and_divided() {
     let said = bench.run(&["run", &matrix, "--shard", "99/100"]).expect(0, &[]);
     assert!(said.stdout.starts_with("shard 99/100 has nothing to run"), "{}", said.stdout);
     let matrix = bench.matrix("cells: [{thp: sometimes}]").display().to_string();
-    bench.run(&["plan", &matrix]).expect(2, &["m.yaml:6:14: cells[0].thp: no 'sometimes' in this matrix"]);
+    bench.run(&["plan", &matrix]).expect(2, &["m.yaml:6:15: cells[0].thp: no 'sometimes' in this matrix"]);
 }
 
 #[test]

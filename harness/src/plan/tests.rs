@@ -94,19 +94,31 @@ fn settings(plan: &Plan) -> Vec<String> {
 fn a_huge_product_is_covered_by_few_cells() {
     let swappiness: Vec<_> = (0..=120).map(|n| n.to_string()).collect();
     let matrix = format!(
-        "{HEAD}series: [s]\nvariants: [base, all, 'prefix:1', 'without:1']\nworkloads: [anon-churn, thp-split]\n\
-         seconds: 5\ncoverage: pairwise\n\
-         dimensions:\n  thp: [always, madvise, never]\n  thp-defrag: [always, defer, defer+madvise, madvise, never]\n  \
-         shmem-huge: [always, within_size, advise, never, deny, force]\n  swappiness: [{}]\n  cpus: [1, 2, 3, 4, 5, 6, 7, 8]\n  \
-         memory: [256M, 320M, 512M, 1G, 2G]\n  numa: [1, 2, 3, 4, 5, 6, 7, 8]\n  \
-         swap: [none, 'zram:1G', 'zram:2G', 'disk:1G', 'disk:2G']\n\
-         forbid: [{{swap: none, swappiness: [100, 120]}}]\n\
-         require: [{{if: {{memory: 256M}}, then: {{swap: ['zram:1G', 'disk:1G'], cpus: [1, 2]}}}}]\n",
+        "{HEAD}series: [s]
+variants: [base, all, 'prefix:1', 'without:1']
+workloads: [anon-churn, thp-split, swap-storm]
+seconds: 5
+coverage: pairwise
+dimensions:
+  thp: [always, madvise, never]
+  thp-defrag: [always, defer, defer+madvise, madvise, never]
+  shmem-huge: [always, within_size, advise, never, deny, force]
+  swappiness: [{}]
+  cpus: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+  memory: [256M, 320M, 384M, 448M, 512M, 640M, 768M, 1G, 2G, 3G, 4G]
+  numa: [1, 2, 3, 4, 5, 6, 7, 8]
+  swap: [none, 'zram:1G', 'zram:2G', 'zram:3G', 'zram:4G', 'disk:1G', 'disk:2G', 'disk:3G', 'disk:4G', 'disk:5G']
+forbid:
+  - {{swap: none, swappiness: [100, 120]}}
+require:
+  - {{if: {{memory: 256M}}, then: {{swap: ['zram:1G', 'disk:1G'], cpus: [1, 2]}}}}
+",
         swappiness.join(", ")
     );
     let plan = plan(&matrix).unwrap();
-    assert!(plan.choice.combinations > 100_000_000, "{}", plan.choice.combinations);
-    let least = 121 * 8;
+    assert!(plan.choice.combinations > 1_000_000_000, "{}", plan.choice.combinations);
+    // Each of 121 values meets each of 11.
+    let least = 121 * 11;
     assert!((least..least + 20).contains(&plan.cells.len()), "{} cells", plan.cells.len());
     for cell in &plan.cells {
         assert!(cell.shape.nodes <= cell.shape.cpus, "{}", cell.id);
