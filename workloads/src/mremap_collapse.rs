@@ -6,7 +6,7 @@
 //! against the one that is retracted or collapsed; rmap walks that look in the old place. Shown by: thp_fault_alloc or
 //! thp_file_alloc, thp_collapse_alloc, and the count of moves.
 
-use crate::board::ops;
+use crate::board::{ops, Op};
 use crate::host::Host;
 use crate::job::{claim, Ask, Job, Role, Workload};
 use crate::ledger::Ledger;
@@ -108,10 +108,12 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger) {
             }
             holds.swap(from, to);
             let checks = (0..HUGE / 2).map(|page| ledger.check_moved(window, to * HUGE + page, run * HUGE + page));
+            life.did_n(Op::VERIFY, HUGE as u64 / 2);
             if !life.judge(checks) {
                 return;
             }
             if life.rng.percent(50) {
+                life.did_n(Op::FILL, HUGE as u64 / 2);
                 ledger.write_moved(window, to * HUGE, run * HUGE, HUGE / 2);
             }
         }
