@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A kernel with all that is switched on and off at boot or at run time.
 const FEATURES: &str =
-    "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug, acpi, virtio, features]}";
+    "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug, acpi, virtio, mm-more, features]}";
 
 /// One that has no more than the demo's.
 const PLAIN: &str = "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug]}";

@@ -166,23 +166,28 @@ impl Phase {
     }
 }
 
-/// A workload's promise: in any run that counts, one of these /proc/vmstat counters moves by at least so much.
+/// A workload's promise: in any run that counts, one of these counters moves by at least so much.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// What the claim shows, in a word or two: `swap-out`, `thp-fault`, `migration`.
     pub shows: String,
-    /// /proc/vmstat names, any one of which is enough.
+    /// Names in /proc/vmstat, or of the workload's own operations where the kernel counts nothing of the kind; any one
+    /// of them is enough. The former have underscores, the latter hyphens.
     pub any_of: Vec<String>,
     /// The least that it must move by.
     pub at_least: u64,
 }
 
 impl Claim {
-    /// Whether `vmstat` (deltas) keeps the promise.
-    pub fn holds(&self, vmstat: &BTreeMap<String, i64>) -> bool {
-        self.any_of
-            .iter()
-            .any(|name| vmstat.get(name).is_some_and(|&delta| u64::try_from(delta).is_ok_and(|d| d >= self.at_least)))
+    /// Whether `vmstat` (deltas) and `ops` keep the promise.
+    pub fn holds(&self, vmstat: &BTreeMap<String, i64>, ops: &BTreeMap<String, u64>) -> bool {
+        self.moved(vmstat, ops) >= self.at_least
+    }
+
+    /// By how much the counter moved that moved most. One that fell did not move as promised.
+    pub fn moved(&self, vmstat: &BTreeMap<String, i64>, ops: &BTreeMap<String, u64>) -> u64 {
+        let by = |name| vmstat.get(name).map(|&delta| u64::try_from(delta).unwrap_or(0));
+        self.any_of.iter().filter_map(|name| by(name).or_else(|| ops.get(name).copied())).max().unwrap_or(0)
     }
 }
 
@@ -232,9 +237,18 @@ mod tests {
     fn a_claim_wants_any_one_counter_to_have_moved_enough() {
         let claim = Claim { shows: "swap-out".into(), any_of: vec!["pswpout".into(), "zswpout".into()], at_least: 10 };
         let moved = |n| BTreeMap::from([("pswpout".to_owned(), n)]);
-        assert!(claim.holds(&moved(10)));
-        assert!(!claim.holds(&moved(9)));
-        assert!(!claim.holds(&moved(-10)), "a counter that fell did not move as promised");
-        assert!(!claim.holds(&BTreeMap::new()));
+        let holds = |n| claim.holds(&moved(n), &BTreeMap::new());
+        assert!(holds(10));
+        assert!(!holds(9));
+        assert!(!holds(-10), "a counter that fell did not move as promised");
+        assert!(!claim.holds(&BTreeMap::new(), &BTreeMap::new()));
+    }
+
+    #[test]
+    fn an_operation_is_a_counter_too() {
+        let claim = Claim { shows: "moves".into(), any_of: vec!["task-moves".into()], at_least: 2 };
+        let ops = |n| BTreeMap::from([("task-moves".to_owned(), n)]);
+        assert!(claim.holds(&BTreeMap::new(), &ops(2)));
+        assert!(!claim.holds(&BTreeMap::new(), &ops(1)));
     }
 }

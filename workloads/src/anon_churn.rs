@@ -14,14 +14,15 @@
 //!   back from swap is what went out.
 
 use crate::board::ops;
-use crate::compact;
 use crate::gate::Gate;
 use crate::host::Host;
-use crate::job::{claim, Ask, Job, Pressure, Role, Workload};
+use crate::job::{claim, Ask, Job, Role, Workload};
 use crate::life::Life;
 use crate::pattern::Patterned;
+use crate::pressure;
 use crate::region::{HUGE, PAGE};
 use crate::rng::mix;
+use crate::size::Size;
 use rustix::mm::Advice;
 use rustix::process::{waitid, WaitId, WaitIdOptions};
 use std::time::{Duration, Instant};
@@ -80,39 +81,13 @@ struct Shape {
 
 impl Shape {
     fn of(ask: &Ask, host: &Host) -> Result<Self, String> {
-        let full = ask.pressure == Pressure::Full;
-        // Swap counts as there if it can take a third of memory: less of it would only bring the OOM killer.
-        let swaps = host.swap_free >= host.available / 3;
-        let working_set = match ask.memory {
-            Some(bytes) => bytes,
-            None if !full => (256 * MIB).min(host.available / 10),
-            None if swaps => (host.available / 100 * 145).min(host.available + host.swap_free / 10 * 6),
-            None => host.available / 100 * 55,
-        };
-        let most = host.available + host.swap_free / 10 * 8;
-        if working_set > most {
-            return Err(format!(
-                "--memory asks for {} MiB, but this machine has {} MiB of memory and swap to give",
-                working_set / MIB,
-                most / MIB
-            ));
-        }
+        let size = Size::of(ask, host)?;
         // A gang that plays takes up to about twice its size by COW.
         let share = 2 * GANGS;
-        let least = 2 * share * MIN_GANG * PAGE as u64;
-        if working_set < least {
-            return Err(format!(
-                "a working set of {} KiB is too small to race with; give --memory at least {} KiB",
-                working_set / 1024,
-                least / 1024
-            ));
-        }
-        let pages = working_set / PAGE as u64;
+        let pages = size.each(1, (2 * share * MIN_GANG) as usize)? as u64;
         // Gangs come and go fast only in what stays in memory beside the cold part.
         let gang = (pages.min(host.available / PAGE as u64) / 2 / share).min(MAX_GANG);
-        let cold = (pages - share * gang) / COLD;
-        // Of a working set that fits, the kernel need not swap anything.
-        Ok(Self { gang, cold, swaps: swaps && working_set > host.available, full })
+        Ok(Self { gang, cold: (pages - share * gang) / COLD, swaps: size.swaps, full: size.full })
     }
 }
 
@@ -139,10 +114,10 @@ impl Workload for AnonChurn {
             format!("{COLD} processes that hold {} MiB of cold memory each and check it", mib(shape.cold)),
         ];
         let mut roles = vec![
-            Role { name: "gang", count: GANGS as u32, live: Box::new(move |life| gang(life, seed, &shape)) },
-            Role { name: "cold", count: COLD as u32, live: Box::new(move |life| cold(life, seed, &shape)) },
+            Role::new("gang", GANGS as u32, move |life| gang(life, seed, &shape)),
+            Role::new("cold", COLD as u32, move |life| cold(life, seed, &shape)),
         ];
-        if let Some(role) = compact::role(host, COMPACT) {
+        if let Some(role) = pressure::compact(host, COMPACT) {
             says.push("2 processes that compact memory without end".to_owned());
             roles.push(role);
         }
@@ -327,14 +302,9 @@ fn cold(life: &mut Life<'_>, seed: u64, shape: &Shape) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn host(available_mib: u64, swap_mib: u64) -> Host {
-        Host { available: available_mib * MIB, swap_free: swap_mib * MIB, can_compact: true }
-    }
-
-    fn ask(pressure: Pressure, memory: Option<u64>) -> Ask {
-        Ask { seed: 1, memory, pressure }
-    }
+    use crate::host::tests::host;
+    use crate::job::tests::ask;
+    use crate::job::Pressure;
 
     fn total(shape: &Shape) -> u64 {
         (2 * GANGS * shape.gang + COLD * shape.cold) * PAGE as u64
@@ -349,21 +319,6 @@ mod tests {
         assert!(!shape.swaps && total(&shape) < 240 * MIB, "{shape:?}");
         let shape = Shape::of(&ask(Pressure::Full, None), &host(400, 20)).unwrap();
         assert!(!shape.swaps && total(&shape) < 240 * MIB, "too little swap is none: {shape:?}");
-    }
-
-    #[test]
-    fn a_host_is_asked_for_little() {
-        let shape = Shape::of(&ask(Pressure::Polite, None), &host(24_000, 8_000)).unwrap();
-        assert!(total(&shape) <= 256 * MIB && !shape.swaps, "{shape:?}");
-        let shape = Shape::of(&ask(Pressure::Polite, None), &host(600, 0)).unwrap();
-        assert!(total(&shape) <= 60 * MIB && shape.gang > MIN_GANG, "{shape:?}");
-    }
-
-    #[test]
-    fn sizes_that_cannot_be_are_refused_with_what_would_do() {
-        let refuse = |mib: u64| Shape::of(&ask(Pressure::Full, Some(mib * MIB)), &host(400, 100)).unwrap_err();
-        assert!(refuse(1_000).contains("480 MiB"), "{}", refuse(1_000));
-        assert!(refuse(1).contains("at least 16384 KiB"), "{}", refuse(1));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Operation counters that all processes of a workload share.
 
-use rustix::mm::{self, MapFlags, ProtFlags};
+use crate::ledger::shared_words;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Operations that every workload counts, before its own.
-pub const COMMON: &[&str] = &["spawn", "oom-kill", "enomem", "unsupported-advice", "pages-filled", "pages-verified"];
+pub const COMMON: &[&str] =
+    &["spawn", "oom-kill", "enomem", "unsupported", "pages-filled", "pages-verified", "refused"];
 
 /// One operation: its place on the [`Board`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +19,23 @@ impl Op {
     pub const OOM_KILL: Self = Self(1);
     /// A system call said ENOMEM or EAGAIN, as it may under pressure.
     pub const ENOMEM: Self = Self(2);
-    /// An madvise(2) advice that this kernel does not know, or was built without.
+    /// A request that this kernel does not know, was built without, or does not let this user make.
     pub const UNSUPPORTED: Self = Self(3);
     /// A page was written to.
     pub const FILL: Self = Self(4);
     /// A page was read back and held what it should.
     pub const VERIFY: Self = Self(5);
+    /// A call said no in a way that its documentation allows while others race with it.
+    pub const REFUSED: Self = Self(6);
+
+    /// The place on the board, where the operations of the workload that counts begin `own` places after the common ones.
+    pub fn place(self, own: usize) -> usize {
+        if self.0 < COMMON.len() {
+            self.0
+        } else {
+            self.0 + own
+        }
+    }
 }
 
 /// Declares a workload's operations: constants to count by, and the list of their names.
@@ -41,7 +53,7 @@ pub(crate) use ops;
 #[derive(Debug)]
 pub struct Board {
     counts: &'static [AtomicU64],
-    names: Vec<&'static str>,
+    names: Vec<String>,
 }
 
 impl Board {
@@ -49,36 +61,24 @@ impl Board {
     ///
     /// # Errors
     /// If the kernel refuses the page or two that they take.
-    pub fn new(own: &[&'static str]) -> rustix::io::Result<Self> {
-        let names: Vec<_> = COMMON.iter().chain(own).copied().collect();
-        let bytes = names.len() * size_of::<AtomicU64>();
-        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
-        let at = unsafe {
-            mm::mmap_anonymous(
-                std::ptr::null_mut(),
-                bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED | MapFlags::POPULATE,
-            )
-        }?;
+    pub fn new(own: &[String]) -> rustix::io::Result<Self> {
+        let names: Vec<_> = COMMON.iter().map(|&name| name.to_owned()).chain(own.iter().cloned()).collect();
+        let counts = shared_words(names.len())?;
         // A count must not wait for a swap-in. Beyond RLIMIT_MEMLOCK it has to.
-        // SAFETY: the range is the mapping made above.
-        let _ = unsafe { mm::mlock(at, bytes) };
-        // SAFETY: the mapping is zeroed, page aligned, large enough, never unmapped, and only ever accessed as
-        // atomics, by this process and those forked from it.
-        let counts = unsafe { std::slice::from_raw_parts(at.cast::<AtomicU64>(), names.len()) };
+        // SAFETY: the range is a mapping of its own, which lives as long as the process.
+        let _ = unsafe { rustix::mm::mlock(counts.as_ptr().cast_mut().cast(), size_of_val(counts)) };
         Ok(Self { counts, names })
     }
 
-    /// Counts `n` of `op`.
-    pub fn add(&self, op: Op, n: u64) {
-        self.counts[op.0].fetch_add(n, Ordering::Relaxed);
+    /// Counts `n` at `place`.
+    pub fn add(&self, place: usize, n: u64) {
+        self.counts[place].fetch_add(n, Ordering::Relaxed);
     }
 
     /// All counts by name, those at zero included.
     pub fn ops(&self) -> BTreeMap<String, u64> {
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        self.names.iter().map(|&name| name.to_owned()).zip(counts).collect()
+        self.names.iter().cloned().zip(counts).collect()
     }
 }
 
@@ -90,15 +90,15 @@ mod tests {
 
     #[test]
     fn counts_go_under_their_names() {
-        let board = Board::new(OWN).unwrap();
-        board.add(BETA, 3);
-        board.add(Op::SPAWN, 2);
-        board.add(ALPHA, 1);
-        board.add(BETA, 1);
+        let board = Board::new(&OWN.iter().map(|&op| op.to_owned()).collect::<Vec<_>>()).unwrap();
+        board.add(BETA.place(0), 3);
+        board.add(Op::SPAWN.place(0), 2);
+        board.add(ALPHA.place(0), 1);
+        board.add(ALPHA.place(1), 1);
         let moved: Vec<_> = board.ops().into_iter().filter(|&(_, n)| n > 0).collect();
         assert_eq!(moved, [("alpha", 1), ("beta", 4), ("spawn", 2)].map(|(name, n)| (name.to_owned(), n)));
         assert_eq!(board.ops().len(), COMMON.len() + 2, "what did not happen is told, too");
-        board.add(Op::VERIFY, 1);
-        assert_eq!(board.ops()["pages-verified"], 1, "the last of COMMON");
+        board.add(Op::REFUSED.place(1), 1);
+        assert_eq!(board.ops()["refused"], 1, "the last of COMMON, wherever a workload's own begin");
     }
 }

@@ -1,9 +1,11 @@
 //! The command line: from arguments to a request, or to one line that says what is wrong with them.
 
-use crate::job::{Ask, Pressure, WORKLOADS};
+use crate::job::{Pressure, WORKLOADS};
+use crate::mix::{What, MIX};
 use clap::error::ErrorKind;
 use clap::Parser;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Parser)]
@@ -15,7 +17,7 @@ use std::time::Duration;
                   128+N stopped by signal N."
 )]
 struct Args {
-    /// A workload, or `list` to list them all
+    /// A workload, a mix of them as `mix:anon-churn=2,shmem-punch=1`, or `list` to list them all
     #[arg(value_name = "NAME")]
     workload: String,
     /// How long to run
@@ -31,6 +33,9 @@ struct Args {
     /// and part of swap
     #[arg(long, value_enum, default_value_t = Pressure::Polite)]
     pressure: Pressure,
+    /// A folder for files [default: memfds, or with `--pressure full` a tmpfs of its own]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
     /// Report as JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -49,17 +54,27 @@ pub enum Request {
         /// As JSON.
         json: bool,
     },
-    /// Run one.
-    Run {
-        /// Its place in [`WORKLOADS`].
-        workload: usize,
-        /// What is asked of it.
-        ask: Ask,
-        /// For how long.
-        time: Duration,
-        /// Reports instead of text.
-        json: bool,
-    },
+    /// Run.
+    Run(Run),
+}
+
+/// A run.
+#[derive(Debug)]
+pub struct Run {
+    /// What.
+    pub what: What,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// The working set in bytes.
+    pub memory: Option<u64>,
+    /// How to size what the user does not say.
+    pub pressure: Pressure,
+    /// Where files go.
+    pub scratch: Option<PathBuf>,
+    /// For how long.
+    pub time: Duration,
+    /// Reports instead of text.
+    pub json: bool,
 }
 
 /// Reads the arguments, the program's name first.
@@ -80,22 +95,23 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
     if args.workload == "list" {
         return Ok(Request::List { json: args.json || args.format == "json" });
     }
-    let Some(workload) = WORKLOADS.iter().position(|workload| workload.name() == args.workload) else {
-        let names = WORKLOADS.iter().map(|workload| workload.name()).chain(["list"]);
-        let hint = nearest(&args.workload, names).map(|name| format!("; did you mean '{name}'?")).unwrap_or_default();
-        return Err(format!("unknown workload '{}'; expected {}{hint}", args.workload, expected()));
-    };
-    Ok(Request::Run {
-        workload,
-        ask: Ask { seed: args.seed, memory: args.memory, pressure: args.pressure },
-        time: Duration::from_secs(args.seconds.into()),
-        json: args.json,
-    })
+    let what = What::parse(&args.workload).map_err(|wrong| wrong.unwrap_or_else(|| unknown(&args.workload)))?;
+    let Args { seed, memory, pressure, scratch, json, .. } = args;
+    let time = Duration::from_secs(args.seconds.into());
+    Ok(Request::Run(Run { what, seed, memory, pressure, scratch, time, json }))
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    WORKLOADS.iter().map(|workload| workload.name()).chain([MIX])
+}
+
+fn unknown(name: &str) -> String {
+    let hint = nearest(name, names().chain(["list"])).map(|name| format!("; did you mean '{name}'?"));
+    format!("unknown workload '{name}'; expected {}{}", expected(), hint.unwrap_or_default())
 }
 
 fn expected() -> String {
-    let names: Vec<_> = WORKLOADS.iter().map(|workload| workload.name()).collect();
-    format!("one of: {} (see `torture list`)", names.join(", "))
+    format!("one of: {} (see `torture list`)", names().collect::<Vec<_>>().join(", "))
 }
 
 /// clap explains over several lines; what matters stands on the first, or goes on indented below it.
@@ -158,18 +174,18 @@ mod tests {
 
     #[test]
     fn defaults_are_a_short_polite_run() {
-        let Ok(Request::Run { workload, ask, time, json }) = parse(["torture", "anon-churn"]) else { panic!() };
-        assert_eq!(WORKLOADS[workload].name(), "anon-churn");
-        assert_eq!(ask, Ask { seed: 1, memory: None, pressure: Pressure::Polite });
-        assert_eq!((time, json), (Duration::from_secs(5), false));
+        let Ok(Request::Run(run)) = parse(["torture", "anon-churn"]) else { panic!() };
+        assert_eq!((run.what.name.as_str(), run.what.parts.len()), ("anon-churn", 1));
+        assert_eq!((run.seed, run.memory, run.pressure, run.scratch), (1, None, Pressure::Polite, None));
+        assert_eq!((run.time, run.json), (Duration::from_secs(5), false));
     }
 
     #[test]
     fn bad_requests_say_what_was_expected_in_one_line() {
-        assert_eq!(
-            refuse("torture anon-chrun"),
-            "unknown workload 'anon-chrun'; expected one of: anon-churn (see `torture list`); did you mean 'anon-churn'?"
-        );
+        let unknown = refuse("torture anon-chrun");
+        assert!(unknown.starts_with("unknown workload 'anon-chrun'; expected one of: anon-churn, "), "{unknown}");
+        assert!(unknown.ends_with(" (see `torture list`); did you mean 'anon-churn'?"), "{unknown}");
+        assert!(refuse("torture mix:anon-chrun").contains("no workload 'anon-chrun'"));
         assert!(!refuse("torture zzz").contains("did you mean"));
         assert!(refuse("torture").contains("anon-churn"));
         assert!(refuse("torture anon-churn --seconds 0").contains("from 1 to 604800"));

@@ -1,5 +1,6 @@
 //! What the machine has: memory, swap, counters, as /proc tells.
 
+use crate::job::Pressure;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -15,27 +16,43 @@ pub struct Host {
     pub swap_free: u64,
     /// Whether compaction may be asked for.
     pub can_compact: bool,
+    /// NUMA nodes with memory.
+    pub nodes: usize,
 }
 
 impl Host {
-    /// Reads the facts.
+    /// Reads the facts. What acts on the whole machine is only done to one that exists to be tortured.
     ///
     /// # Errors
     /// If /proc/meminfo cannot be read or lacks a line that is needed.
-    pub fn read() -> io::Result<Self> {
+    pub fn read(pressure: Pressure) -> io::Result<Self> {
         let text = std::fs::read_to_string("/proc/meminfo")?;
         let lacks = |name| io::Error::other(format!("/proc/meminfo has no line {name}"));
         Ok(Self {
             available: meminfo(&text, "MemAvailable").ok_or_else(|| lacks("MemAvailable"))?,
             swap_free: meminfo(&text, "SwapFree").unwrap_or(0),
-            // Opening alone compacts nothing.
-            can_compact: std::fs::OpenOptions::new().write(true).open(COMPACT_MEMORY).is_ok(),
+            can_compact: pressure == Pressure::Full && writable(COMPACT_MEMORY),
+            nodes: std::fs::read_to_string("/sys/devices/system/node/has_memory").map_or(1, |text| nodes(&text)),
         })
     }
 }
 
+/// Whether a control file may be written to. Opening alone does nothing.
+pub fn writable(path: impl AsRef<std::path::Path>) -> bool {
+    std::fs::OpenOptions::new().write(true).open(path).is_ok()
+}
+
+/// How many nodes a list as `0-2,5` names. Never 0.
+fn nodes(list: &str) -> usize {
+    let count = |range: &str| -> Option<usize> {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        (last.parse::<usize>().ok()? + 1).checked_sub(first.parse().ok()?)
+    };
+    list.trim().split(',').filter_map(count).sum::<usize>().max(1)
+}
+
 /// A line of /proc/meminfo, in bytes.
-fn meminfo(text: &str, name: &str) -> Option<u64> {
+pub fn meminfo(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
@@ -65,8 +82,18 @@ pub fn deltas(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> 
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// A host with so many MiB.
+    pub fn host(available: u64, swap: u64) -> Host {
+        Host { available: available << 20, swap_free: swap << 20, can_compact: true, nodes: 1 }
+    }
+
+    #[test]
+    fn nodes_are_counted() {
+        assert_eq!((nodes("0\n"), nodes("0-1\n"), nodes("0-2,5"), nodes("")), (1, 2, 4, 1));
+    }
 
     #[test]
     fn meminfo_lines_are_kib() {

@@ -4,30 +4,61 @@
 //! starts `torture NAME --seconds N --seed S --pressure full --json` and relays the reports.
 
 mod anon_churn;
+mod anon_exit;
 mod board;
+mod cgroup;
 mod cli;
-mod compact;
+mod exit_storm;
+mod file_thp;
 mod gate;
+mod gup_pin;
 mod host;
+mod idle;
 mod job;
+mod kbuild_lite;
+mod ksm_merge_fork;
+mod ledger;
 mod life;
+mod memcg_move;
 mod memory;
+mod migrate_storm;
+mod mix;
+mod mremap_collapse;
+mod oom_reap;
 mod output;
 mod pattern;
+mod pressure;
 mod process;
 mod region;
 mod rng;
+mod scratch;
+mod shared_dirty_zap;
+mod shmem_punch;
+mod size;
+mod stamp;
 mod supervise;
+mod swap_thrash;
+mod swapping;
+mod sys;
+mod thp_split_collapse;
+mod uffd;
+mod uffd_mix;
+mod window;
+mod worker;
 
 use cli::Request;
 use host::Host;
-use job::{Pressure, WORKLOADS};
+use job::{Ask, Pressure, WORKLOADS};
 use output::Output;
+use scratch::Scratch;
 use std::io::Write as _;
 use std::process::ExitCode;
 use supervise::{End, Verdict};
 
 fn main() -> ExitCode {
+    if let Some(code) = worker::run(&std::env::args_os().take(16).collect::<Vec<_>>()) {
+        return code;
+    }
     match run() {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Request(message)) => fail(2, &message),
@@ -47,17 +78,26 @@ fn fail(code: u8, message: &str) -> ExitCode {
 }
 
 fn run() -> Result<u8, Failure> {
-    let (workload, ask, time, json) = match cli::parse(std::env::args_os()).map_err(Failure::Request)? {
+    let run = match cli::parse(std::env::args_os()).map_err(Failure::Request)? {
         Request::Print(text) => return print(&text),
         Request::List { json } => return print(&list(json)),
-        Request::Run { workload, ask, time, json } => (WORKLOADS[workload], ask, time, json),
+        Request::Run(run) => run,
     };
-    let host = Host::read().map_err(|error| Failure::Machine(error.into()))?;
-    let job = workload.prepare(&ask, &host).map_err(Failure::Request)?;
-    let mut output = if json { Output::Json } else { Output::text(job.says.clone()) };
-    let full = ask.pressure == Pressure::Full;
-    let Verdict { end, violations } =
-        supervise::run(workload, &job, ask.seed, time, full, &mut output).map_err(Failure::Machine)?;
+    let host = Host::read(run.pressure).map_err(|error| Failure::Machine(error.into()))?;
+    let full = run.pressure == Pressure::Full;
+    let scratch = match &run.scratch {
+        Some(folder) => Scratch::given(folder).map_err(Failure::Request)?,
+        None if full => Scratch::own(host.available + host.swap_free),
+        None => Scratch::default(),
+    };
+    let ask = Ask { seed: run.seed, memory: run.memory, pressure: run.pressure, scratch };
+    let plan = run.what.prepare(&ask, &host).map_err(Failure::Request)?;
+    let mut output = if run.json { Output::Json } else { Output::text(plan.says.clone()) };
+    let keep = swapping::Keep::now();
+    let verdict = supervise::run(&plan, ask.seed, run.time, full, &mut output);
+    drop(keep);
+    ask.scratch.clean();
+    let Verdict { end, violations } = verdict.map_err(Failure::Machine)?;
     Ok(match end {
         _ if violations > 0 => 1,
         End::Signal(signal) => 128 + u8::try_from(signal).unwrap_or(0),
@@ -72,11 +112,11 @@ fn print(text: &str) -> Result<u8, Failure> {
 }
 
 fn list(json: bool) -> String {
+    let own = WORKLOADS.iter().map(|workload| (workload.name(), workload.about(), workload.ops()));
+    let all = own.chain([(mix::MIX, mix::ABOUT, &[] as &[_])]);
     if json {
-        let entries = WORKLOADS.iter().map(
-            |workload| serde_json::json!({ "name": workload.name(), "about": workload.about(), "ops": workload.ops() }),
-        );
+        let entries = all.map(|(name, about, ops)| serde_json::json!({ "name": name, "about": about, "ops": ops }));
         return format!("{:#}\n", serde_json::Value::from_iter(entries));
     }
-    WORKLOADS.iter().map(|workload| format!("{:16} {}\n", workload.name(), workload.about())).collect()
+    all.map(|(name, about, _)| format!("{name:20} {about}\n")).collect()
 }

@@ -1,8 +1,10 @@
 //! What every workload does to patterned memory, counted and judged.
 
 use crate::board::Op;
+use crate::ledger::Ledger;
 use crate::life::Life;
 use crate::pattern::Patterned;
+use crate::window::Window;
 use rustix::io::Errno;
 use rustix::mm::Advice;
 use std::ops::Range;
@@ -73,5 +75,49 @@ impl Life<'_> {
             return None;
         }
         self.check(op, "mremap", region.move_out(run))
+    }
+
+    /// A ledger for `pages` pages; `None` under pressure.
+    pub fn ledger(&self, pages: usize, key: u64) -> Option<Ledger> {
+        Ledger::new(pages, key).map_err(|errno| self.check::<()>(Op::ENOMEM, "mmap", Err(errno))).ok()
+    }
+
+    /// What `result` holds; `None` under pressure.
+    pub fn window(&self, result: Result<Window, Errno>) -> Option<Window> {
+        result.map_err(|errno| self.check::<()>(Op::ENOMEM, "mmap", Err(errno))).ok()
+    }
+
+    /// Writes to pages whose one writer this is.
+    pub fn put(&self, window: &Window, ledger: &Ledger, range: Range<usize>) {
+        self.did_n(Op::FILL, range.len() as u64);
+        range.for_each(|page| ledger.write(window, page));
+    }
+
+    /// Whether pages hold what the ledger says; a violation if not.
+    pub fn look(&self, window: &Window, ledger: &Ledger, range: Range<usize>) -> bool {
+        self.did_n(Op::VERIFY, range.len() as u64);
+        self.judge(range.into_iter().map(|page| ledger.check(window, page)))
+    }
+
+    /// Whether all checks went well; a violation for the first that did not.
+    pub fn judge(&self, checks: impl IntoIterator<Item = Result<(), String>>) -> bool {
+        let wrong = checks.into_iter().find_map(Result::err);
+        wrong.inspect(|detail| self.violation("data-mismatch", detail)).is_none()
+    }
+
+    /// madvise by number on a part of a window: EINVAL is a kernel that does not know it.
+    pub fn advise_window(&self, op: Op, window: &Window, range: Range<usize>, advice: i32) {
+        match window.advise(range, advice) {
+            Err(Errno::INVAL) => self.did(Op::UNSUPPORTED),
+            result => {
+                self.check(op, "madvise", result);
+            }
+        }
+    }
+
+    /// MADV_COLLAPSE of a part of a window. Whether it succeeds is up to what others do to it.
+    pub fn collapse(&self, op: Op, window: &Window, range: Range<usize>) {
+        let result = window.advise(range, crate::sys::MADV_COLLAPSE);
+        self.check_or(op, "madvise(MADV_COLLAPSE)", result, crate::sys::COLLAPSE_MAY);
     }
 }

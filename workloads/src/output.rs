@@ -81,9 +81,11 @@ fn counts(ops: &BTreeMap<String, u64>) -> String {
 
 fn summary(ops: &BTreeMap<String, u64>, violations: u64, claims: &[Claim], moved: &BTreeMap<String, i64>) -> String {
     let mut lines = vec![format!("finished: {}", counts(ops)), format!("violations: {violations}")];
+    let by =
+        |name: &String| moved.get(name).copied().or_else(|| ops.get(name)?.to_owned().try_into().ok()).unwrap_or(0);
     for claim in claims {
-        let by = claim.any_of.iter().map(|name| format!("{name} {:+}", moved.get(name).copied().unwrap_or(0)));
-        let verdict = if claim.holds(moved) { "moved" } else { "NOT MOVED ENOUGH" };
+        let by = claim.any_of.iter().map(|name| format!("{name} {:+}", by(name)));
+        let verdict = if claim.holds(moved, ops) { "moved" } else { "NOT MOVED ENOUGH" };
         let by = by.collect::<Vec<_>>().join(", ");
         lines.push(format!("claim {}: {by} (at least {} wanted): {verdict}", claim.shows, claim.at_least));
     }

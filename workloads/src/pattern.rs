@@ -45,6 +45,11 @@ impl Patterned {
         self.region.pages()
     }
 
+    /// The address of page 0.
+    pub fn address(&self) -> usize {
+        self.region.address(0)
+    }
+
     /// From now on writes draw versions of `generation`: the two sides of a fork then write different patterns, and
     /// a page that leaks from one to the other is seen.
     pub fn set_generation(&mut self, generation: u8) {

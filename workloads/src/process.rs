@@ -16,7 +16,8 @@ pub const PANICKED: i32 = 101;
 /// ENOMEM and EAGAIN under pressure.
 pub fn fork(body: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     let parent = process::getpid();
-    // SAFETY: no process of this binary ever starts a thread, so the child inherits no lock held by anyone else.
+    // SAFETY: where threads run beside this one (see Life::crew), the only locks that they take are malloc's, which fork
+    // of the C library hands to the child in order.
     let pid = unsafe { libc::fork() };
     if pid < 0 {
         return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::AGAIN));

@@ -6,8 +6,8 @@
 
 use crate::board::{Board, Op};
 use crate::host;
-use crate::job::{Job, Workload};
 use crate::life::Life;
+use crate::mix::Plan;
 use crate::output::Output;
 use crate::process;
 use crate::rng::{mix, Rng};
@@ -51,11 +51,15 @@ struct Slot {
     index: u32,
     pid: Option<Pid>,
     lives: u64,
+    /// Killed because its turn was over.
+    dismissed: bool,
 }
 
 struct Supervisor<'a> {
-    job: &'a Job,
+    plan: &'a Plan,
     seed: u64,
+    /// Which turn of the rota it is.
+    turn: u32,
     board: Board,
     slots: Vec<Slot>,
     complaints: OwnedFd,
@@ -68,18 +72,11 @@ struct Supervisor<'a> {
     output_gone: bool,
 }
 
-/// Runs `job` for `seconds`.
+/// Runs `plan` for `time`.
 ///
 /// # Errors
 /// If the machine cannot give the few things that even the supervisor needs.
-pub fn run(
-    workload: &dyn Workload,
-    job: &Job,
-    seed: u64,
-    time: Duration,
-    lock_memory: bool,
-    output: &mut Output,
-) -> anyhow::Result<Verdict> {
+pub fn run(plan: &Plan, seed: u64, time: Duration, lock_memory: bool, output: &mut Output) -> anyhow::Result<Verdict> {
     let signals = block_signals().context("cannot watch for signals")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("cannot become a subreaper")?;
     if lock_memory {
@@ -89,11 +86,13 @@ pub fn run(
     let (complaints, complain) =
         pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).context("cannot make a pipe for violations")?;
     let mut supervisor = Supervisor {
-        job,
+        plan,
         seed,
-        board: Board::new(workload.ops()).context("cannot map the counters")?,
-        slots: (job.roles.iter().enumerate())
-            .flat_map(|(role, r)| (0..r.count).map(move |index| Slot { role, index, pid: None, lives: 0 }))
+        turn: 0,
+        board: Board::new(&plan.ops).context("cannot map the counters")?,
+        slots: (plan.roles.iter().enumerate())
+            .flat_map(|(role, r)| (0..r.role.count).map(move |index| (role, index)))
+            .map(|(role, index)| Slot { role, index, pid: None, lives: 0, dismissed: false })
             .collect(),
         complaints,
         complain,
@@ -104,7 +103,7 @@ pub fn run(
         output,
         output_gone: false,
     };
-    let started = Report::Started { name: workload.name().to_owned(), claims: job.claims.clone() };
+    let started = Report::Started { name: plan.name.clone(), claims: plan.claims.clone() };
     supervisor.tell(&started);
     let end = supervisor.until(&signals, Instant::now() + time);
     supervisor.end_all(&signals);
@@ -117,9 +116,11 @@ pub fn run(
 
 impl Supervisor<'_> {
     fn until(&mut self, signals: &OwnedFd, deadline: Instant) -> End {
-        let mut tick = Instant::now() + self.output.interval();
+        let start = Instant::now();
+        let mut tick = start + self.output.interval();
         loop {
             self.reap();
+            let next_turn = self.relieve(start);
             self.spawn_missing();
             let now = Instant::now();
             if now >= deadline {
@@ -133,7 +134,7 @@ impl Supervisor<'_> {
             if self.output_gone {
                 return End::OutputGone;
             }
-            if let Some(signal) = self.wait(signals, tick.min(deadline)) {
+            if let Some(signal) = self.wait(signals, tick.min(deadline).min(next_turn)) {
                 return End::Signal(signal);
             }
         }
@@ -157,31 +158,51 @@ impl Supervisor<'_> {
         stop
     }
 
+    /// Dismisses those whose turn is over. Returns when the next turn begins.
+    fn relieve(&mut self, start: Instant) -> Instant {
+        let Some(rota) = &self.plan.rota else { return start + Duration::from_secs(1 << 30) };
+        let turn = rota.turn(start.elapsed());
+        if turn != self.turn {
+            self.turn = turn;
+            for slot in &mut self.slots {
+                if let Some(pid) = slot.pid.filter(|_| !rota.on_duty(turn, self.plan.roles[slot.role].part)) {
+                    // Unreaped, so the pid is still its own.
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                    slot.dismissed = true;
+                }
+            }
+        }
+        start + rota.ends(turn)
+    }
+
     fn spawn_missing(&mut self) {
         for at in 0..self.slots.len() {
-            if self.slots[at].pid.is_some() {
+            let part = self.plan.roles[self.slots[at].role].part;
+            let on_duty = self.plan.rota.as_ref().is_none_or(|rota| rota.on_duty(self.turn, part));
+            if self.slots[at].pid.is_some() || !on_duty {
                 continue;
             }
             let Slot { role, index, lives, .. } = self.slots[at];
             let place = ((role as u64) << 16 | u64::from(index)) << 40 | lives;
             let seed = mix(self.seed, place);
-            let role = &self.job.roles[role];
-            let (board, complain) = (&self.board, self.complain.as_fd());
+            let placed = &self.plan.roles[role];
+            let (board, complain) = ((&self.board, placed.own), self.complain.as_fd());
             let forked = process::fork(|| {
-                let who = format!("{}.{index} life {lives}", role.name);
-                let mut life = Life::new(Rng::new(seed), who, seed, index, board, complain);
-                (role.live)(&mut life);
+                let who = format!("{}.{index} life {lives}", placed.role.name);
+                let mut life = Life::new(Rng::new(seed), who, (seed, index), board, complain);
+                (placed.role.live)(&mut life);
                 0
             });
             match forked {
                 Ok(pid) => {
                     self.slots[at].pid = Some(pid);
                     self.slots[at].lives += 1;
-                    self.board.add(Op::SPAWN, 1);
+                    self.slots[at].dismissed = false;
+                    self.board.add(Op::SPAWN.place(0), 1);
                 }
                 Err(Errno::NOMEM | Errno::AGAIN) => {
                     // The next tick or exit brings another try.
-                    self.board.add(Op::ENOMEM, 1);
+                    self.board.add(Op::ENOMEM.place(0), 1);
                     return;
                 }
                 Err(errno) => self.violation("unexpected-errno", format!("fork: {errno}")),
@@ -205,7 +226,8 @@ impl Supervisor<'_> {
         let (who, ours) = match slot {
             Some(slot) => {
                 slot.pid = None;
-                (format!("{}.{} life {}", self.job.roles[slot.role].name, slot.index, slot.lives - 1), true)
+                let name = self.plan.roles[slot.role].role.name;
+                (format!("{name}.{} life {}", slot.index, slot.lives - 1), !slot.dismissed)
             }
             None => (format!("a forked process, pid {pid}"), false),
         };
@@ -214,9 +236,9 @@ impl Supervisor<'_> {
                 let killed = oom_kills().saturating_sub(self.oom_before);
                 if killed > self.oom_seen {
                     self.oom_seen += 1;
-                    self.board.add(Op::OOM_KILL, 1);
+                    self.board.add(Op::OOM_KILL.place(0), 1);
                 } else if ours {
-                    // Others get SIGKILL whenever the process that forked them exits.
+                    // Others get SIGKILL whenever the process that forked them exits, and at the end of a turn.
                     let detail = format!("{who} got SIGKILL, and the kernel counts no OOM kill for it");
                     self.violation("workload-signal", detail);
                 }

@@ -53,6 +53,62 @@ fn anon_churn_reports_its_progress_and_leaves_nobody_behind() {
     assert_eq!(alive(seed), [] as [String; 0]);
 }
 
+/// Runs one, briefly and in little memory; its final counts. Violations fail.
+fn counts(workload: &str, seed: &str, more: &[&str]) -> std::collections::BTreeMap<String, u64> {
+    let args = [&[workload, "--json", "--memory", "64M", "--seed", seed], more].concat();
+    let Output { status, stdout, stderr } = torture(&args).output().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert_eq!(status.code(), Some(0), "{workload}: {said}\n{errors}");
+    match reports(&stdout).pop() {
+        Some(Report::Finished { ops }) => ops,
+        last => panic!("{workload}: {last:?}\n{errors}"),
+    }
+}
+
+#[test]
+fn every_workload_of_the_table_runs_on_this_host() {
+    let json = torture(&["list", "--format", "json"]).output().unwrap();
+    let entries: Vec<serde_json::Value> = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(entries.len() > 15);
+    for (at, entry) in entries.iter().enumerate() {
+        let (name, seed) = (entry["name"].as_str().unwrap(), format!("8820{at:02}"));
+        let ops = counts(name, &seed, &["--seconds", "1"]);
+        assert!(ops["spawn"] > 0, "{name}: {ops:?}");
+        let own = |op: &serde_json::Value| ops[op.as_str().unwrap()] > 0;
+        let own = entry["ops"].as_array().unwrap().iter().filter(|op| own(op)).count();
+        // memcg-move only forks where nobody lets it make cgroups. What a kernel lacks altogether is refused.
+        let lacks = name == "userfaultfd-mix" && ops["refused"] > 0;
+        assert!(own > 0 || name == "mix" || lacks, "{name} did nothing of its own: {ops:?}");
+        let checked = ops["pages-verified"] + ops.get("compiles").unwrap_or(&0);
+        assert!(name == "mix" || lacks || checked > 0, "{name} checked nothing: {ops:?}");
+        assert_eq!(alive(&seed), [] as [String; 0], "{name}");
+    }
+}
+
+#[test]
+fn the_workloads_of_a_mix_take_turns() {
+    // With a weight of 1 each both are on duty all the time; two turns of one leave the other out for one of them.
+    let both = counts("mix:idle,exit-storm", "882101", &["--seconds", "2"]);
+    assert!(both["idle/idle-looks"] > 0 && both["exit-storm/exits-mapped"] > 0, "{both:?}");
+    let three = "mix:idle,exit-storm,anon-exit-vs-reclaim";
+    let turns = counts(three, "882102", &["--seconds", "6"]);
+    let busy = |name: &str| turns[name] > 0;
+    let all = ["idle/idle-looks", "exit-storm/exits-mapped", "anon-exit-vs-reclaim/exits-mapped"];
+    assert!(all.into_iter().all(busy), "two of three at a time, and after three seconds the third: {turns:?}");
+}
+
+#[test]
+fn files_go_where_the_user_says_and_none_is_left() {
+    let folder = std::env::temp_dir().join(format!("torture-scratch-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let at = folder.display().to_string();
+    for workload in ["kbuild-lite", "shared-dirty-zap", "file-thp"] {
+        counts(workload, "882201", &["--seconds", "1", "--scratch", &at]);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "{workload}");
+    }
+    std::fs::remove_dir(&folder).unwrap();
+}
+
 #[test]
 fn text_tells_a_person_what_happens() {
     let output = torture(&["anon-churn", "--seconds", "1", "--memory", "32M", "--seed", "881002"]).output().unwrap();
@@ -124,6 +180,8 @@ fn a_bad_request_is_one_line_and_status_2() {
         (&["anon-churn", "--memory", "900000G"], "memory and swap to give"),
         (&["anon-churn", "--memory", "4K"], "too small to race with"),
         (&["anon-churn", "--seconds", "soon"], "whole number of seconds"),
+        (&["mix:anon-churn=0"], "from 1 to 100"),
+        (&["kbuild-lite", "--scratch", "/nowhere"], "expected a folder to write to"),
         (&[], "no workload is named"),
     ] {
         let output = torture(args).output().unwrap();

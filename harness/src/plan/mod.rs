@@ -109,7 +109,7 @@ impl Plan {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
 
         for (i, workload) in matrix.workloads.iter().enumerate() {
-            if !workloads.contains(workload) {
+            if !exists(workload, workloads) {
                 return Err(Error::request(format!(
                     "{}: workloads: there is no '{workload}', expected one of {}",
                     path.display(),
@@ -298,6 +298,18 @@ fn built(variants: &[Arc<Variant>], cells: &[Cell]) -> Vec<Arc<Variant>> {
         }
     }
     all
+}
+
+/// Whether `workload` is one of `names`, or a mix of some as `mix:anon-churn=2,shmem-punch` says.
+fn exists(workload: &str, names: &[String]) -> bool {
+    let Some((mix, parts)) = workload.split_once(':') else { return names.iter().any(|name| name == workload) };
+    let part = |part: &str| {
+        let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
+        name != mix
+            && names.iter().any(|n| n == name)
+            && weight.parse().is_ok_and(|weight| (1..=100u32).contains(&weight))
+    };
+    mix == "mix" && parts.split(',').all(part)
 }
 
 #[cfg(test)]

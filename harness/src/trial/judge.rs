@@ -86,7 +86,8 @@ pub fn judge(seen: &mut Seen, ending: &Ending, banner: &str, cpus: u32) -> Verdi
             format!("{}={} did not take effect: {error}", knob.dimension, knob.asked),
         );
     }
-    let broken: Vec<_> = seen.claims.iter().filter(|c| !c.holds(&done.vmstat)).map(|c| c.shows.as_str()).collect();
+    let broken: Vec<_> =
+        seen.claims.iter().filter(|c| !c.holds(&done.vmstat, &done.ops)).map(|c| c.shows.as_str()).collect();
     if seen.claims.is_empty() {
         return verdict(Outcome::NotExercised, "the workload declared nothing, so nothing shows that it ran".into());
     }
@@ -117,14 +118,8 @@ fn heard(seen: &mut Seen, ending: &Ending) {
 /// How far the declared counters moved.
 fn moved(seen: &Seen) -> String {
     let Some(done) = &seen.done else { return String::new() };
-    let each: Vec<_> = seen
-        .claims
-        .iter()
-        .map(|claim| {
-            let most = claim.any_of.iter().filter_map(|name| done.vmstat.get(name)).max().copied().unwrap_or(0);
-            format!("{} {most}", claim.shows)
-        })
-        .collect();
+    let by = |claim: &mmtorture_protocol::Claim| claim.moved(&done.vmstat, &done.ops);
+    let each: Vec<_> = seen.claims.iter().map(|claim| format!("{} {}", claim.shows, by(claim))).collect();
     each.join(", ")
 }
 

@@ -1,0 +1,259 @@
+//! What a run is made of: one workload, or a mix of several that take turns.
+//!
+//! In a mix a few workloads are on duty at a time, so that each has processors and memory enough to win its races, and
+//! after a while others are. What goes off duty is killed, whatever it is in the midst of.
+
+use crate::host::Host;
+use crate::job::{claim, Ask, Role, Workload, WORKLOADS};
+use crate::rng::Rng;
+use crate::size::Size;
+use mmtorture_protocol::Claim;
+use std::time::Duration;
+
+/// The name of a mix on the command line and in matrices; alone, or followed by `:` and its parts.
+pub const MIX: &str = "mix";
+
+/// A line about it.
+pub const ABOUT: &str = "workloads that take turns, a few at a time: all, or as mix:anon-churn=2,shmem-punch=1 says";
+
+/// How many workloads of a mix are on duty at a time.
+const AT_ONCE: usize = 2;
+
+/// How long they are.
+const TURN: Duration = Duration::from_secs(3);
+
+/// What a mix is made of if nobody says, with weights; the others have the weight 1. `anon-churn` is on duty most of the
+/// time: beside what it finds itself it is the pressure that the others want.
+const WEIGHTS: &[(&str, u32)] = &[("anon-churn", 8), ("kbuild-lite", 2), ("thp-split-collapse", 2), ("idle", 0)];
+
+/// One workload of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Its place in [`WORKLOADS`].
+    pub workload: usize,
+    /// How many turns it has in a tour.
+    pub weight: u32,
+}
+
+impl Part {
+    fn workload(self) -> &'static dyn Workload {
+        WORKLOADS[self.workload]
+    }
+}
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct What {
+    /// Its name.
+    pub name: String,
+    /// Its parts; one, unless it is a mix.
+    pub parts: Vec<Part>,
+}
+
+impl What {
+    /// Reads a workload's name, or a mix.
+    ///
+    /// # Errors
+    /// `None` if it is the name of nothing; otherwise what is wrong with the mix.
+    pub fn parse(name: &str) -> Result<Self, Option<String>> {
+        let place = |name: &str| WORKLOADS.iter().position(|workload| workload.name() == name);
+        let what = |parts| Ok(Self { name: name.to_owned(), parts });
+        if let Some(workload) = place(name) {
+            return what(vec![Part { workload, weight: 1 }]);
+        }
+        if name == MIX {
+            let weight = |name| WEIGHTS.iter().find(|&&(of, _)| of == name).map_or(1, |&(_, weight)| weight);
+            let all = WORKLOADS.iter().enumerate();
+            let all = all.map(|(workload, w)| Part { workload, weight: weight(w.name()) });
+            return what(all.filter(|part| part.weight > 0).collect());
+        }
+        let Some(list) = name.strip_prefix(MIX).and_then(|rest| rest.strip_prefix(':')) else { return Err(None) };
+        let mut parts: Vec<Part> = Vec::new();
+        for item in list.split(',') {
+            let (of, weight) = item.split_once('=').unwrap_or((item, "1"));
+            let weight = weight.parse().ok().filter(|weight| (1..=100).contains(weight));
+            let weight =
+                weight.ok_or_else(|| format!("{MIX}: '{item}': expected NAME or NAME=WEIGHT, from 1 to 100"))?;
+            let workload =
+                place(of).ok_or_else(|| format!("{MIX}: there is no workload '{of}' (see `torture list`)"))?;
+            if parts.iter().any(|part| part.workload == workload) {
+                return Err(Some(format!("{MIX}: '{of}' is given twice")));
+            }
+            parts.push(Part { workload, weight });
+        }
+        what(parts)
+    }
+
+    /// Makes it ready to run.
+    ///
+    /// # Errors
+    /// What [`Workload::prepare`] says.
+    pub fn prepare(&self, ask: &Ask, host: &Host) -> Result<Plan, String> {
+        let mixed = self.name.starts_with(MIX);
+        let mut plan = Plan {
+            name: self.name.clone(),
+            ops: Vec::new(),
+            says: Vec::new(),
+            claims: Vec::new(),
+            roles: Vec::new(),
+            rota: None,
+        };
+        let at_once = AT_ONCE.min(self.parts.len());
+        let mut share = ask.clone();
+        if mixed {
+            let size = Size::of(ask, host)?;
+            share.memory = Some(size.bytes / at_once as u64);
+            plan.says = vec![
+                size.says(host),
+                format!("{} workloads, {at_once} at a time, for {} s each", self.parts.len(), TURN.as_secs()),
+            ];
+            plan.claims = claims(&size, host);
+            plan.rota = Some(Rota::new(&self.parts, at_once, ask.seed));
+        }
+        for (part, of) in self.parts.iter().enumerate() {
+            let workload = of.workload();
+            let job = workload.prepare(&share, host)?;
+            let own = plan.ops.len();
+            let name = |op: &&str| if mixed { format!("{}/{op}", workload.name()) } else { (*op).to_owned() };
+            plan.ops.extend(workload.ops().iter().map(name));
+            plan.roles.extend(job.roles.into_iter().map(|role| Placed { part, own, role }));
+            if mixed {
+                plan.says.push(format!("{}: {}", workload.name(), job.says.join("; ")));
+            } else {
+                plan.says = job.says;
+                plan.claims = job.claims;
+            }
+        }
+        Ok(plan)
+    }
+}
+
+/// What any mix is to have done by its end, whoever had the turns.
+fn claims(size: &Size, host: &Host) -> Vec<Claim> {
+    let mut claims = vec![claim("faults", &["pgfault"], 256)];
+    if size.full && host.can_compact {
+        claims.push(claim("migration", &["pgmigrate_success"], 16));
+    }
+    if size.full && size.swap {
+        claims.push(claim("swap-out", &["pswpout", "zswpout"], 16));
+    }
+    claims
+}
+
+/// A run that is ready.
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// The operations that it counts, after the common ones.
+    pub ops: Vec<String>,
+    /// What it will do, for people.
+    pub says: Vec<String>,
+    /// Which counters must move.
+    pub claims: Vec<Claim>,
+    /// Who does it.
+    pub roles: Vec<Placed>,
+    /// Who is on duty when; everybody always, if there is none.
+    pub rota: Option<Rota>,
+}
+
+/// A role, and where it belongs.
+pub struct Placed {
+    /// Its part of the mix.
+    pub part: usize,
+    /// Where its workload's operations begin.
+    pub own: usize,
+    /// The role.
+    pub role: Role,
+}
+
+/// The order of duty in a mix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rota {
+    /// Parts, each as often as it weighs.
+    order: Vec<usize>,
+    at_once: usize,
+}
+
+impl Rota {
+    /// An order drawn from `seed`, in which the turns of each part are spread evenly: a heavy one has its first early.
+    fn new(parts: &[Part], at_once: usize, seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut order: Vec<(u64, usize)> = Vec::new();
+        for (at, part) in parts.iter().enumerate() {
+            let every = (1 << 40) / u64::from(part.weight);
+            order.extend((0..u64::from(part.weight)).map(|nth| (nth * every + rng.next() % every, at)));
+        }
+        order.sort_unstable();
+        Self { order: order.into_iter().map(|(_, at)| at).collect(), at_once }
+    }
+
+    /// Which turn it is after `elapsed`.
+    pub fn turn(&self, elapsed: Duration) -> u32 {
+        (elapsed.as_millis() / TURN.as_millis()) as u32
+    }
+
+    /// When the turn after `turn` begins.
+    pub fn ends(&self, turn: u32) -> Duration {
+        TURN * (turn + 1)
+    }
+
+    /// Whether a part is on duty. A part that is drawn twice for a turn leaves the others that much more room.
+    pub fn on_duty(&self, turn: u32, part: usize) -> bool {
+        let first = turn as usize * self.at_once;
+        (first..first + self.at_once).any(|at| self.order[at % self.order.len()] == part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::tests::host;
+    use crate::job::tests::ask;
+    use crate::job::Pressure;
+
+    #[test]
+    fn a_name_is_one_workload_and_mix_is_all_of_them() {
+        assert_eq!(What::parse("anon-churn").unwrap().parts.len(), 1);
+        let all = What::parse("mix").unwrap();
+        assert_eq!(all.parts.len(), WORKLOADS.len() - WEIGHTS.iter().filter(|w| w.1 == 0).count());
+        assert!(WEIGHTS.iter().all(|(name, _)| WORKLOADS.iter().any(|w| w.name() == *name)));
+        assert_eq!(What::parse("mixture"), Err(None));
+    }
+
+    #[test]
+    fn a_mix_says_what_is_in_it() {
+        let mix = What::parse("mix:anon-churn=2").unwrap();
+        assert_eq!(mix.parts, [Part { workload: 0, weight: 2 }]);
+        for (text, needle) in [
+            ("mix:", "no workload ''"),
+            ("mix:anon-chrun", "no workload 'anon-chrun'"),
+            ("mix:anon-churn=0", "from 1 to 100"),
+            ("mix:anon-churn=x", "NAME=WEIGHT"),
+            ("mix:anon-churn,anon-churn=2", "given twice"),
+        ] {
+            let error = What::parse(text).unwrap_err().unwrap();
+            assert!(error.contains(needle), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn everybody_has_a_turn_by_weight_and_a_seed_has_one_order() {
+        let parts: Vec<_> = [3, 1, 2, 1].iter().map(|&weight| Part { workload: 0, weight }).collect();
+        let rota = Rota::new(&parts, 1, 5);
+        let turns = |part| (0..7).filter(|&turn| rota.on_duty(turn, part)).count();
+        assert_eq!([turns(0), turns(1), turns(2), turns(3)], [3, 1, 2, 1]);
+        assert_eq!(rota, Rota::new(&parts, 1, 5));
+        assert_eq!(rota.turn(rota.ends(3)), 4);
+        let first = |seed| (0..7).find(|&turn| Rota::new(&parts, 1, seed).on_duty(turn, 0));
+        assert!((0..50).all(|seed| first(seed) < Some(5)), "three turns of seven are spread over all of them");
+    }
+
+    #[test]
+    fn the_parts_of_a_mix_share_the_memory_and_not_the_counters() {
+        let plan = What::parse("mix").unwrap().prepare(&ask(Pressure::Full, None), &host(280, 1024)).unwrap();
+        let own: std::collections::BTreeSet<_> = plan.ops.iter().collect();
+        assert_eq!(own.len(), plan.ops.len());
+        assert!(own.contains(&"anon-churn/gangs".to_owned()), "{own:?}");
+        assert!(plan.claims.iter().any(|claim| claim.shows == "swap-out"));
+    }
+}
