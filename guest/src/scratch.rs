@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// Where the workload has its files.
-const AT: &str = "/tmp";
+pub const AT: &str = "/tmp";
 
 /// Where the tmpfs below ext4 is.
 const BELOW: &str = "/backing";

@@ -2,9 +2,10 @@
 
 use crate::port::{uptime_ms, Port};
 use crate::processes;
+use crate::scratch;
 use crate::spawn::{self, Started};
 use anyhow::{bail, Context as _};
-use mmtorture_protocol::{EventKind, Lines, Memcg, Report, Request};
+use mmtorture_protocol::{EventKind, Lines, Memcg, Report, Request, Scratch};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::{fcntl_setfl, OFlags};
 use rustix::process::WaitStatus;
@@ -177,6 +178,10 @@ fn command_line(request: &Request) -> Vec<String> {
         [TORTURE, &request.workload, "--seconds", &seconds, "--seed", &seed, "--pressure", "full", "--json"]
             .map(str::to_owned)
             .to_vec();
+    // What the matrix says nothing of is the workload's own choice.
+    if request.scratch != Scratch::default() {
+        line.extend(["--scratch", scratch::AT].map(str::to_owned));
+    }
     if let Some(mib) = working_set(request.memcg, request.swap.mib()) {
         line.extend(["--memory".to_owned(), format!("{mib}M")]);
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A kernel with all that is switched on and off at boot or at run time.
 const FEATURES: &str =
-    "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug, acpi, virtio, features]}";
+    "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug, acpi, virtio, mm-more, features]}";
 
 /// One that has no more than the demo's.
 const PLAIN: &str = "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug]}";
@@ -91,12 +91,12 @@ struct Booted {
     read: BTreeMap<String, Vec<[String; 4]>>,
 }
 
-fn boot(kernel: &str, settings: &[(&str, &str)]) -> Booted {
+fn boot(kernel: &str, workload: &str, settings: &[(&str, &str)]) -> Booted {
     let _alone = alone();
     let bench = Bench::new();
     let settings: Vec<_> = settings.iter().map(|(name, setting)| format!("{name}: '{setting}'")).collect();
     let settings = settings.join(", ");
-    let lines = format!("{kernel}\n{DEFINE}\nseconds: 3\nvariants: [base]\ndimensions: {{{settings}}}");
+    let lines = format!("{kernel}\n{DEFINE}\nseconds: 4\nworkloads: [{workload}]\nvariants: [base]\ndimensions: {{{settings}}}");
     let matrix = bench.matrix(&lines).display().to_string();
     let said = bench.run(&["run", &matrix, "--machine", "qemu", "--accel", "tcg"]);
     println!("{}\n{}", said.stderr, said.stdout);
@@ -152,7 +152,7 @@ impl Booted {
 
 #[test]
 fn what_acts_at_boot_or_at_run_time_is_read_back() {
-    let booted = boot(FEATURES, RUN);
+    let booted = boot(FEATURES, "shmem-punch", RUN);
     booted.assert_as_asked(RUN);
     assert_eq!(booted.got("preempt", "sched/preempt"), "full");
     assert_eq!(booted.got("lru", "lru_gen/enabled"), "0x0007");
@@ -164,11 +164,12 @@ fn what_acts_at_boot_or_at_run_time_is_read_back() {
     let peak: u64 = booted.got("memcg", "memory.peak").parse().unwrap();
     assert!(peak > 1 << 20 && peak <= 200 << 20, "{peak}");
     assert!(booted.vmstat("compact_migrate_scanned") > 0, "nothing was compacted");
+    assert!(booted.vmstat("thp_file_alloc") > 0, "no file had huge pages");
 }
 
 #[test]
 fn so_is_every_other_way() {
-    let booted = boot(FEATURES, OTHER);
+    let booted = boot(FEATURES, "anon-churn", OTHER);
     booted.assert_as_asked(OTHER);
     assert_eq!(booted.got("preempt", "sched/preempt"), "voluntary");
     assert_eq!(booted.got("lru", "lru_gen/enabled"), "0x0000");
@@ -180,7 +181,7 @@ fn so_is_every_other_way() {
 
 #[test]
 fn what_is_built_in_shows_in_the_guest() {
-    let booted = boot(FEATURES, BUILT);
+    let booted = boot(FEATURES, "anon-churn", BUILT);
     booted.assert_as_asked(BUILT);
     assert_eq!(booted.trial["variant"], "base+debug-vm=off+thp-default=always");
     assert_eq!(booted.got("debug-vm", "kallsyms"), "", "dump_mm is there with CONFIG_DEBUG_VM only");
@@ -192,7 +193,7 @@ fn what_is_built_in_shows_in_the_guest() {
 #[test]
 fn what_the_kernel_lacks_is_not_exercised_and_is_named() {
     let lacking = [("lru", "mglru"), ("mthp-64k", "always"), ("backing", "ext4-loop:32M"), ("swap", "zswap:64M")];
-    let booted = boot(PLAIN, &lacking);
+    let booted = boot(PLAIN, "anon-churn", &lacking);
     assert_eq!(booted.trial["outcome"], "not-exercised", "{:#}", booted.trial);
     let why = booted.trial["why"].as_str().unwrap();
     assert!(why.contains("backing=ext4-loop:32M did not take effect"), "{why}");
@@ -215,7 +216,7 @@ fn what_is_slow_shows_in_the_guest() {
         eprintln!("skipped: a kernel with KASAN takes long to build and to run; `make dimensions-slow` does it");
         return;
     }
-    let booted = boot(FEATURES, SLOW);
+    let booted = boot(FEATURES, "anon-churn", SLOW);
     booted.assert_as_asked(SLOW);
     assert_eq!(booted.got("kasan", "kallsyms"), "kasan_report");
     assert_eq!(booted.got("lockdep", "kallsyms"), "lock_acquire");

@@ -15,7 +15,7 @@ pub(super) const TABLE: &[Dimension] = &[
     },
     Dimension {
         name: "lru",
-        about: "two lists, or generations (mm/vmscan.c, lru_gen_change_state); mglru needs the fragment features",
+        about: "two lists, or generations (mm/vmscan.c, lru_gen_change_state); mglru needs the fragment mm-more",
         acts: Acts::Run,
         settings: Settings::Words(&[
             (

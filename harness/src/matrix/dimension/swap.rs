@@ -7,7 +7,7 @@ use mmtorture_protocol::Swap;
 pub(super) const TABLE: &[Dimension] = &[Dimension {
     name: "swap",
     about: "nothing; zram; a disk; a file on an ext4 disk; a disk behind zswap (mm/swapfile.c, mm/zswap.c, \
-            drivers/block/zram/zram_drv.c); disks need the fragment virtio, files and zswap also features",
+            drivers/block/zram/zram_drv.c); disks need the fragment virtio, files also features, zswap mm-more",
     acts: Acts::Run,
     settings: Settings::Parsed {
         expected: "none, zram:SIZE, disk:SIZE, file:SIZE or zswap:SIZE as in zram:1G",

@@ -45,7 +45,7 @@ pub(super) const TABLE: &[Dimension] = &[
     Dimension {
         name: "shmem-huge",
         about:
-            "huge pages in shmem outside mounted tmpfs; deny and force rule over that, too (mm/shmem.c, shmem_is_huge)",
+            "huge pages in shmem outside mounted tmpfs; deny and force rule over that, too (mm/shmem.c, shmem_is_huge); needs CONFIG_BASE_FULL, of the fragment mm-more",
         acts: Acts::Run,
         settings: Settings::Words(&[
             ("always", &[choose(SHMEM, "always")]),
@@ -58,7 +58,7 @@ pub(super) const TABLE: &[Dimension] = &[
     },
     Dimension {
         name: "tmpfs-huge",
-        about: "huge pages in the tmpfs that the workload has its files on, /tmp (mm/shmem.c, shmem_parse_one)",
+        about: "huge pages in the tmpfs that the workload has its files on, /tmp (mm/shmem.c, shmem_parse_one); needs CONFIG_BASE_FULL, of the fragment mm-more",
         acts: Acts::Run,
         settings: Settings::Words(&[
             ("never", &[Part::Mount("huge=never", true)]),
