@@ -210,6 +210,17 @@ impl<'a> Builder<'a> {
         Ok((Kernel { key, dir }, true))
     }
 
+    /// Whether the variant's kernel is in the cache, as far as is known without configuring it.
+    ///
+    /// # Errors
+    /// The source is missing, or a patch does not apply.
+    pub fn cached_variant(&self, variant: &Variant) -> Result<bool> {
+        let source = Source::get(&variant.recipe.source, self.cache, self.interrupt, &|_| {})?;
+        let applied = patched(&source, variant)?;
+        let config = std::fs::read_to_string(self.cache.path("configs", &self.config_key(&source, variant, &applied)));
+        Ok(config.is_ok_and(|config| self.cached(&self.key(&source, &applied, &config)).is_some()))
+    }
+
     fn cached(&self, key: &str) -> Option<Kernel> {
         let dir = self.cache.path("kernels", key);
         dir.is_dir().then(|| Kernel { key: key.to_owned(), dir })

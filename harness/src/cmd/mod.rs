@@ -1,5 +1,6 @@
 //! The command line. Each command is a file; what it prints on stdout is its result, the rest goes to stderr.
 
+mod bisect;
 mod build;
 mod doctor;
 mod plan;
@@ -43,6 +44,8 @@ enum Subcommands {
     Build(build::Args),
     /// Run a matrix: build, boot, torture, judge, record, bisect
     Run(run::Args),
+    /// Look for the patch behind a failure of a run, or go on looking
+    Bisect(bisect::Args),
     /// The findings in any console log
     Scan(scan::Args),
     /// The runs there are
@@ -61,6 +64,7 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Plan(args) => plan::run(args),
         Subcommands::Build(args) => build::run(args),
         Subcommands::Run(args) => run::run(args),
+        Subcommands::Bisect(args) => bisect::run(args),
         Subcommands::Scan(args) => scan::run(args),
         Subcommands::Runs(args) => runs::run(args),
         Subcommands::Show(args) => show::run(args),

@@ -1,6 +1,8 @@
 //! A run: everything that a plan asks for, in order: kernels, trials, bisections, verdicts.
 
-mod bisecting;
+mod bars;
+pub mod bisecting;
+mod journal;
 mod pool;
 pub mod summary;
 
@@ -14,6 +16,7 @@ use crate::progress::{Progress, Task};
 use crate::record::{Bisection, Header, Run};
 use crate::trial::dump::{Core, Cores};
 use crate::trial::{self, Job, Trial};
+use bisecting::Ask;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,8 +35,8 @@ pub struct Runner<'a> {
     pub base_image: &'a Path,
     /// Trials at once; `None` for what the host bears.
     pub jobs: Option<usize>,
-    /// Whether failures are bisected.
-    pub bisect: bool,
+    /// Whether failures are bisected, and how far.
+    pub bisect: Option<Ask>,
     /// The memory dumps, if they are kept.
     pub cores: Option<Cores>,
     /// Where it is recorded.
@@ -71,8 +74,11 @@ impl Runner<'_> {
         }
         let kernels = self.build()?;
         let trials = self.trials(&kernels)?;
-        let bisections = if self.bisect { bisecting::run(self, &trials, &kernels)? } else { Vec::new() };
-        let problems = verdicts(self.plan, &self.cells, &trials, &bisections, self.bisect);
+        let bisections = match self.bisect {
+            Some(ask) => bisecting::run(self, &trials, ask)?,
+            None => Vec::new(),
+        };
+        let problems = verdicts(self.plan, &self.cells, &trials, &bisections, self.bisect.is_some());
         let exit = exit_status(self.plan, &trials, &problems);
         Ok(Results { trials, bisections, problems, exit })
     }
