@@ -3,6 +3,7 @@
 use crate::bisect::{Conclusion, Tally};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hash::Hasher;
 use crate::plan::{Cell, Plan};
 use crate::trial::{Trial, TRIAL};
 use anyhow::Context;
@@ -46,6 +47,9 @@ pub struct Header {
     pub version: String,
     /// The command line.
     pub command: Vec<String>,
+    /// The matrix's file, where it was read: what it names is relative to it.
+    #[serde(default)]
+    pub matrix_file: PathBuf,
     /// The machine, and why that one.
     pub machine: String,
     /// How far it is.
@@ -89,6 +93,10 @@ pub struct Bisection {
     pub patches: Vec<String>,
     /// What was seen, by number of patches applied.
     pub tallies: Vec<Tally>,
+    /// How likely each patch is, and at the end "none of them".
+    pub posterior: Vec<f64>,
+    /// What its trials and their kernels took, in seconds.
+    pub seconds: f64,
     /// The result.
     #[serde(flatten)]
     pub conclusion: Conclusion,
@@ -98,6 +106,25 @@ pub struct Bisection {
     /// The culprit's subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// Whether the culprit was shown to be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+}
+
+/// What became of taking the culprit out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Whether it fails with the culprit and passes without.
+    pub verified: bool,
+    /// What was seen, or why not, for people.
+    pub why: String,
+}
+
+impl Verification {
+    /// Not verified.
+    pub fn not(why: &str) -> Self {
+        Self { verified: false, why: why.to_owned() }
+    }
 }
 
 /// A run's folder.
@@ -206,9 +233,22 @@ impl Run {
     /// # Errors
     /// The file cannot be written.
     pub fn write_bisection(&self, bisection: &Bisection) -> Result<()> {
+        let name = format!("{}.json", bisect_name(&bisection.cell, &bisection.signature));
+        Ok(files::write_json(&self.bisect_dir()?.join(name), bisection)?)
+    }
+
+    /// The log of the bisection of this failure.
+    ///
+    /// # Errors
+    /// Its folder cannot be made.
+    pub fn bisect_log(&self, cell: &str, signature: &str) -> Result<PathBuf> {
+        Ok(self.bisect_dir()?.join(format!("{}.log.jsonl", bisect_name(cell, signature))))
+    }
+
+    fn bisect_dir(&self) -> Result<PathBuf> {
         let folder = self.dir.join(BISECT);
         files::create_dir(&folder)?;
-        Ok(files::write_json(&folder.join(format!("{}.json", bisection.cell)), bisection)?)
+        Ok(folder)
     }
 
     /// The bisections, by cell.
@@ -273,6 +313,12 @@ pub fn list(results: &Path) -> Result<Vec<(Run, Header)>> {
     }
     runs.sort_by(|(_, a), (_, b)| (a.started, &a.id).cmp(&(b.started, &b.id)));
     Ok(runs)
+}
+
+/// A cell may fail in several ways.
+fn bisect_name(cell: &str, signature: &str) -> String {
+    let hash = Hasher::new("signature").field(signature).finish();
+    format!("{cell}.{}", &hash[..6])
 }
 
 /// The entries of a folder, by name; none if it is missing.

@@ -196,6 +196,19 @@ impl<'a> Builder<'a> {
         Ok((kernel, true))
     }
 
+    /// Whether the variant's kernel is in the cache, as far as is known without configuring it.
+    ///
+    /// # Errors
+    /// The source is missing, or a patch does not apply.
+    pub fn cached_variant(&self, variant: &Variant) -> Result<bool> {
+        let source = self.source(&variant.recipe, &|_| {})?;
+        let tools = self.tools(variant.recipe.kernel.toolchain)?;
+        let applied = patched(&source, variant)?;
+        let config =
+            std::fs::read_to_string(self.cache.path("configs", &config_key(&source, &tools, variant, &applied)));
+        Ok(config.is_ok_and(|config| self.cache.path(KERNELS, &key(&source, &tools, &applied, &config)).is_dir()))
+    }
+
     fn source(&self, recipe: &Recipe, watch: &dyn Fn(Step)) -> Result<Arc<Source>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let name = (recipe.here.clone(), recipe.kernel.source.to_string());

@@ -1,5 +1,6 @@
 //! The command line. Each command is a file; what it prints on stdout is its result, the rest goes to stderr.
 
+mod bisect;
 mod build;
 mod cache;
 mod doctor;
@@ -47,6 +48,8 @@ enum Subcommands {
     Run(run::Args),
     /// What is kept of builds, and how much room it takes
     Cache(cache::Args),
+    /// Look for the patch behind a failure of a run, or go on looking
+    Bisect(bisect::Args),
     /// The findings in any console log
     Scan(scan::Args),
     /// The JSON Schema of a matrix, or all dimensions
@@ -68,6 +71,7 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Build(args) => build::run(args),
         Subcommands::Run(args) => run::run(args),
         Subcommands::Cache(args) => cache::run(args),
+        Subcommands::Bisect(args) => bisect::run(args),
         Subcommands::Scan(args) => scan::run(args),
         Subcommands::Schema(args) => schema::run(args),
         Subcommands::Runs(args) => runs::run(args),

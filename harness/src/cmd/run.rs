@@ -14,9 +14,10 @@ use crate::plan::shard::Shard;
 use crate::plan::Cell;
 use crate::progress::Progress;
 use crate::record::{Header, Run, State, LAYOUT};
+use crate::run::bisecting::Ask;
 use crate::run::{self, summary, Runner};
 use crate::trial::dump::Cores;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -44,6 +45,8 @@ pub(super) struct Args {
     #[arg(long)]
     no_bisect: bool,
     #[command(flatten)]
+    ask: AskArgs,
+    #[command(flatten)]
     results: ResultsArg,
 }
 
@@ -70,14 +73,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     }
 
     // Before kernels are built for minutes.
-    let (choice, why) = choose(args.machine, args.accel, mmtorture_vmm::probe)?;
-    let machine: Box<dyn Machine> = match choice {
-        Choice::Vmm { masks } => Box::new(Vmm::new(programs.vmm(), masks)),
-        Choice::Qemu(accel) => {
-            qemu::installed()?;
-            Box::new(Qemu::new(accel))
-        }
-    };
+    let (machine, why) = machine(args.machine, args.accel, &programs)?;
     let interrupt = Interrupt::install()?;
     let cache = Cache::open()?;
     let progress = Progress::new();
@@ -92,6 +88,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         matrix: plan.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: std::env::args().collect(),
+        matrix_file: absolute(&args.matrix),
         machine: why,
         state: State::Running,
         started: jiff::Timestamp::now(),
@@ -110,7 +107,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         machine: &*machine,
         base_image: &base_image,
         jobs: args.jobs,
-        bisect: !args.no_bisect,
+        bisect: (!args.no_bisect).then(|| args.ask.ask()),
         cores: args.core.then(Cores::default),
         run: &run,
         progress: &progress,
@@ -124,4 +121,48 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let place = run.dir.display().to_string();
     print(&summary::run(&run.header()?, &runner.cells, &trials, &results.bisections, &place))?;
     Ok(results.exit)
+}
+
+/// What is asked of bisections.
+#[derive(Debug, clap::Args)]
+pub(super) struct AskArgs {
+    /// How sure a bisection must be before it names a patch, from 0.5 to 0.9999
+    #[arg(long, value_name = "P", default_value_t = 0.95, value_parser = confidence)]
+    confidence: f64,
+    /// The most that the bisection of one failure may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u32).range(1..))]
+    bisect_budget: u32,
+}
+
+impl AskArgs {
+    pub(super) fn ask(&self) -> Ask {
+        Ask { confidence: self.confidence, budget: f64::from(self.bisect_budget) }
+    }
+}
+
+fn confidence(text: &str) -> std::result::Result<f64, String> {
+    let wrong = || "expected a number from 0.5 to 0.9999".to_owned();
+    text.parse().ok().filter(|p| (0.5..=0.9999).contains(p)).ok_or_else(wrong)
+}
+
+/// The machine that was asked for, and why it is that one.
+pub(super) fn machine(
+    machine: AskedMachine,
+    accel: AskedAccel,
+    programs: &Programs,
+) -> Result<(Box<dyn Machine>, String)> {
+    let (choice, why) = choose(machine, accel, mmtorture_vmm::probe)?;
+    let machine: Box<dyn Machine> = match choice {
+        Choice::Vmm { masks } => Box::new(Vmm::new(programs.vmm(), masks)),
+        Choice::Qemu(accel) => {
+            qemu::installed()?;
+            Box::new(Qemu::new(accel))
+        }
+    };
+    Ok((machine, why))
+}
+
+/// Where a file is, whatever the working directory.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -373,14 +373,3 @@ fn a_matrix_may_extend_another_and_errors_name_the_file() {
     let all = all.replace(&format!("{}/", dir.path().display()), "");
     insta::assert_snapshot!(all, @"");
 }
-
-#[test]
-fn a_mix_is_as_good_as_what_it_is_made_of() {
-    let of = |mix: &str| plan(&format!("{HEAD}workloads: {mix}\nseconds: 5\n"));
-    let a = of("['mix:anon-churn=2', 'mix:anon-churn=3']").unwrap();
-    let ids: Vec<_> = a.cells.iter().map(|cell| cell.id.as_str()).collect();
-    assert!(ids[0].starts_with("base.mix.") && ids[0] != ids[1], "{ids:?}");
-    for wrong in ["mix:anon-chrun=2", "mix:anon-churn=0"] {
-        assert!(of(&format!("['{wrong}']")).unwrap_err().to_string().contains(&format!("there is no '{wrong}'")));
-    }
-}

@@ -1,6 +1,8 @@
 //! A run: everything that a plan asks for, in order: kernels, trials, bisections, verdicts.
 
-mod bisecting;
+mod bars;
+pub mod bisecting;
+mod journal;
 mod pool;
 pub mod summary;
 
@@ -14,6 +16,7 @@ use crate::progress::{Progress, Task};
 use crate::record::{Bisection, Header, Run};
 use crate::trial::dump::{Core, Cores};
 use crate::trial::{self, Job, Trial};
+use bisecting::Ask;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,8 +35,8 @@ pub struct Runner<'a> {
     pub base_image: &'a Path,
     /// Trials at once; `None` for what the host bears.
     pub jobs: Option<usize>,
-    /// Whether failures are bisected.
-    pub bisect: bool,
+    /// Whether failures are bisected, and how far.
+    pub bisect: Option<Ask>,
     /// The memory dumps, if they are kept.
     pub cores: Option<Cores>,
     /// Where it is recorded.
@@ -69,16 +72,19 @@ impl Runner<'_> {
         for rule in self.plan.expectations.expired(jiff::Zoned::now().date()) {
             self.progress.note(&format!("the allow-list's '{rule}' has expired: what it matches is a failure again"));
         }
-        let (trials, kernels) = self.trials()?;
-        let bisections = if self.bisect { bisecting::run(self, &trials, &kernels)? } else { Vec::new() };
-        let problems = verdicts(self.plan, &self.cells, &trials, &bisections, self.bisect);
+        let trials = self.trials()?;
+        let bisections = match self.bisect {
+            Some(ask) => bisecting::run(self, &trials, ask)?,
+            None => Vec::new(),
+        };
+        let problems = verdicts(self.plan, &self.cells, &trials, &bisections, self.bisect.is_some());
         let exit = exit_status(self.plan, &trials, &problems);
         Ok(Results { trials, bisections, problems, exit })
     }
 
     /// Builds every variant that the cells need, and runs each cell as soon as its kernel is there. A variant that does
     /// not compile is an outcome, not an error.
-    fn trials(&self) -> Result<(Vec<Trial>, BTreeMap<String, Built>)> {
+    fn trials(&self) -> Result<Vec<Trial>> {
         let first = self.plan.matrix.seed;
         let asked: Vec<_> = (0..u64::from(self.plan.matrix.trials.0))
             .flat_map(|n| self.cells.iter().map(move |cell| (cell, first.wrapping_add(n))))
@@ -111,7 +117,7 @@ impl Runner<'_> {
             },
         )?;
         trials.sort_by(|a, b| (&a.cell, a.seed).cmp(&(&b.cell, b.seed)));
-        Ok((trials, kernels.into_inner().unwrap_or_else(PoisonError::into_inner)))
+        Ok(trials)
     }
 
     /// One trial, shown and recorded.

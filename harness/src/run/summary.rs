@@ -122,6 +122,11 @@ fn median(sorted: &[f64]) -> f64 {
     }
 }
 
+/// Rounded down: 99.97 % is not 100 %.
+fn percent(chance: f64) -> String {
+    format!("{:.1} %", (chance * 1000.0).floor() / 10.0)
+}
+
 /// A bisection's result.
 pub fn bisection(b: &Bisection) -> String {
     let mut text = String::new();
@@ -129,22 +134,41 @@ pub fn bisection(b: &Bisection) -> String {
     let _ = match &b.conclusion {
         Conclusion::Culprit { patch, confidence } => {
             let name = b.culprit.as_deref().unwrap_or_default();
-            // Rounded down: 99.97 % is not 100 %.
-            let percent = (confidence * 1000.0).floor() / 10.0;
             writeln!(
                 text,
-                "culprit: {}/{name} (patch {patch} of {}), confidence {percent:.1} %\n         {subject}",
+                "culprit: {}/{name} (patch {patch} of {}), confidence {}\n         {subject}",
                 b.series,
-                b.patches.len()
+                b.patches.len(),
+                percent(*confidence)
             )
         }
-        Conclusion::PreExisting => writeln!(text, "bisection: pre-existing: the source fails without {} too", b.series),
-        Conclusion::Unclear { first, last } => {
-            let names: Vec<_> = (*first..=*last).filter_map(|i| b.patches.get(i - 1)).map(String::as_str).collect();
-            writeln!(text, "bisection: not decided between {}", names.join(", "))
+        Conclusion::PreExisting { confidence } => writeln!(
+            text,
+            "bisection: pre-existing: the source fails without {} too, confidence {}",
+            b.series,
+            percent(*confidence)
+        ),
+        Conclusion::NotReproduced { confidence } => writeln!(
+            text,
+            "bisection: no patch of {}: it fails this way hardly ever, confidence {}",
+            b.series,
+            percent(*confidence)
+        ),
+        Conclusion::Unclear { patches, or_none, confidence } => {
+            let mut names: Vec<_> = patches.iter().filter_map(|i| b.patches.get(i - 1)).map(String::as_str).collect();
+            if *or_none {
+                names.push("no patch at all");
+            }
+            writeln!(text, "bisection: not decided: {} in {{{}}}", percent(*confidence), names.join(", "))
         }
-        Conclusion::NotReproduced => writeln!(text, "bisection: {} did not fail this way again", b.series),
     };
+    if let Some(v) = &b.verification {
+        let _ = if v.verified {
+            writeln!(text, "         verified: {}", v.why)
+        } else {
+            writeln!(text, "         not verified, because {}", v.why)
+        };
+    }
     for (k, tally) in b.tallies.iter().enumerate().filter(|(_, t)| t.hits + t.clean + t.other > 0) {
         let name = if k == 0 { "base".to_owned() } else { format!("prefix:{k}") };
         let _ = write!(text, "         {name:<9} ");

@@ -1,0 +1,237 @@
+//! The posterior: how likely each suspect is, given all that was seen, whatever the two unknown rates are.
+//!
+//! A version is a number of patches applied. If patch `k` is the culprit, versions from `k` on fail at the rate `p`
+//! (the chance that a trial shows the signature), those before it at the rate `q`; if none is, all fail at one rate `r`.
+//! The rates have priors on grids, and every sum over them is done in full: the posterior is exact for those priors.
+
+use std::sync::OnceLock;
+
+/// Rates of a bad version, and their weights: more of the rare ones, so that a bug that shows rarely is not taken for
+/// one that shows often. Below seven in a hundred there is little to bisect in an hour.
+const BAD: [(f64, f64); 12] = [
+    (0.07, 1.94),
+    (0.1, 1.78),
+    (0.15, 1.61),
+    (0.2, 1.50),
+    (0.3, 1.35),
+    (0.4, 1.26),
+    (0.5, 1.19),
+    (0.6, 1.14),
+    (0.7, 1.09),
+    (0.8, 1.06),
+    (0.9, 1.03),
+    (0.97, 1.01),
+];
+
+/// Rates of a good version. A signature is narrow, so most have next to none; but some bugs have several ways to show.
+const GOOD: [(f64, f64); 6] = [(0.0003, 1.0), (0.003, 1.0), (0.01, 1.0), (0.03, 0.7), (0.06, 0.7), (0.12, 0.4)];
+
+/// If no patch is to blame, the one rate is a good version's with this prior chance (noise), else a bad one's (the
+/// source has the bug).
+const NOISE: f64 = 0.6;
+
+/// A bad version fails at least so many times as often as a good one, or the patch is not worth the name of a culprit.
+const LEAST_RATIO: f64 = 1.5;
+
+/// The prior chance that no patch of the series is the culprit.
+const NONE: f64 = 0.5;
+
+/// What was seen of one version, or of several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Trials that failed with the signature.
+    pub hits: u32,
+    /// Trials that passed.
+    pub clean: u32,
+}
+
+impl Counts {
+    fn plus(self, other: Self) -> Self {
+        Self { hits: self.hits + other.hits, clean: self.clean + other.clean }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self { hits: self.hits - other.hits, clean: self.clean - other.clean }
+    }
+}
+
+/// A grid of rates, ready for sums.
+struct Grid {
+    rate: Vec<f64>,
+    ln: Vec<f64>,
+    ln_not: Vec<f64>,
+}
+
+impl Grid {
+    fn new(rates: impl Iterator<Item = f64>) -> Self {
+        let rate: Vec<_> = rates.collect();
+        let ln = rate.iter().map(|r| r.ln()).collect();
+        let ln_not = rate.iter().map(|r| (-r).ln_1p()).collect();
+        Self { rate, ln, ln_not }
+    }
+
+    /// The likelihood of `seen` under each rate, and the logarithm of the factor that was taken out of all of them.
+    fn likelihood(&self, seen: Counts, out: &mut Vec<f64>) -> f64 {
+        let (hits, clean) = (f64::from(seen.hits), f64::from(seen.clean));
+        out.clear();
+        out.extend(self.ln.iter().zip(&self.ln_not).map(|(ln, ln_not)| hits * ln + clean * ln_not));
+        let most = out.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        for x in out {
+            *x = (*x - most).exp();
+        }
+        most
+    }
+}
+
+/// The priors.
+struct Prior {
+    bad: Grid,
+    good: Grid,
+    /// By bad rate, then good rate.
+    joint: Vec<f64>,
+    /// The one rate of all versions when no patch is to blame.
+    any: Grid,
+    any_weight: Vec<f64>,
+}
+
+impl Prior {
+    fn get() -> &'static Self {
+        static PRIOR: OnceLock<Prior> = OnceLock::new();
+        PRIOR.get_or_init(|| {
+            let pairs = BAD.iter().flat_map(|p| GOOD.iter().map(move |q| (p, q)));
+            let mut joint: Vec<f64> =
+                pairs.map(|(p, q)| if p.0 >= LEAST_RATIO * q.0 { p.1 * q.1 } else { 0.0 }).collect();
+            normalise(&mut joint);
+            let own = BAD.iter().map(|_| (1.0 - NOISE) / BAD.len() as f64);
+            let any_weight = own.chain(GOOD.iter().map(|_| NOISE / GOOD.len() as f64)).collect();
+            Self {
+                any: Grid::new(BAD.iter().chain(&GOOD).map(|r| r.0)),
+                any_weight,
+                bad: Grid::new(BAD.iter().map(|p| p.0)),
+                good: Grid::new(GOOD.iter().map(|q| q.0)),
+                joint,
+            }
+        })
+    }
+}
+
+fn normalise(weights: &mut [f64]) {
+    let sum: f64 = weights.iter().sum();
+    weights.iter_mut().for_each(|w| *w /= sum);
+}
+
+/// One hypothesis, given what was seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Suspect {
+    /// How likely it is.
+    pub mass: f64,
+    /// If it is true, the expected rate of a bad version.
+    pub bad: f64,
+    /// And of a good one.
+    pub good: f64,
+}
+
+/// How likely everything is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Posterior {
+    /// The patches in order: the first patch is `patches[0]`.
+    pub patches: Vec<Suspect>,
+    /// That no patch is to blame; both rates are the one that all versions then have.
+    pub none: Suspect,
+}
+
+impl Posterior {
+    /// From what was seen of each version, 0 patches to all of them. Takes time in proportion to the number of versions
+    /// that were tried, and to that of the patches.
+    pub fn of(versions: &[Counts]) -> Self {
+        let prior = Prior::get();
+        let all = versions.iter().fold(Counts::default(), |sum, v| sum.plus(*v));
+        let count = versions.len().saturating_sub(1);
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        let share = ((1.0 - NONE) / count.max(1) as f64).ln();
+        let mut good = Counts::default();
+        let mut last: Option<Suspect> = None;
+        let mut patches = Vec::with_capacity(count);
+        for before in versions.iter().take(count) {
+            // Between two versions that were tried, all suspects have the same evidence.
+            if let Some(same) = last.filter(|_| *before == Counts::default()) {
+                patches.push(same);
+                continue;
+            }
+            good = good.plus(*before);
+            let (ln, bad_rate, good_rate) = sum(prior, all.minus(good), good, &mut a, &mut b);
+            let suspect = Suspect { mass: ln + share, bad: bad_rate, good: good_rate };
+            patches.push(suspect);
+            last = Some(suspect);
+        }
+        let ln = prior.any.likelihood(all, &mut a);
+        let total: f64 = a.iter().zip(&prior.any_weight).map(|(l, w)| l * w).sum();
+        let rate =
+            a.iter().zip(&prior.any_weight).zip(&prior.any.rate).map(|((l, w), r)| l * w * r).sum::<f64>() / total;
+        let mut none = Suspect { mass: ln + total.ln() + NONE.ln(), bad: rate, good: rate };
+
+        let most = patches.iter().map(|s| s.mass).fold(none.mass, f64::max);
+        let mut whole = 0.0;
+        for suspect in patches.iter_mut().chain([&mut none]) {
+            suspect.mass = (suspect.mass - most).exp();
+            whole += suspect.mass;
+        }
+        for suspect in patches.iter_mut().chain([&mut none]) {
+            suspect.mass /= whole;
+        }
+        Self { patches, none }
+    }
+
+    /// The expected rate of a version that has the bug, if some patch brought it.
+    pub fn bad_rate(&self) -> f64 {
+        self.expected(|s| s.bad)
+    }
+
+    /// The expected rate of a version that has it not.
+    pub fn good_rate(&self) -> f64 {
+        self.expected(|s| s.good)
+    }
+
+    fn expected(&self, rate: impl Fn(&Suspect) -> f64) -> f64 {
+        let mass: f64 = self.patches.iter().map(|s| s.mass).sum();
+        if mass <= 0.0 {
+            return rate(&self.none);
+        }
+        self.patches.iter().map(|s| s.mass * rate(s)).sum::<f64>() / mass
+    }
+}
+
+/// The logarithm of the likelihood of `bad` and `good`, and the rates that are then expected.
+fn sum(prior: &Prior, bad: Counts, good: Counts, a: &mut Vec<f64>, b: &mut Vec<f64>) -> (f64, f64, f64) {
+    let taken = prior.bad.likelihood(bad, a) + prior.good.likelihood(good, b);
+    let (mut total, mut p, mut q) = (0.0, 0.0, 0.0);
+    for ((a, rate), row) in a.iter().zip(&prior.bad.rate).zip(prior.joint.chunks_exact(b.len())) {
+        let (mut part, mut part_q) = (0.0, 0.0);
+        for ((w, b), good_rate) in row.iter().zip(&*b).zip(&prior.good.rate) {
+            part += w * b;
+            part_q += w * b * good_rate;
+        }
+        total += a * part;
+        p += a * part * rate;
+        q += a * part_q;
+    }
+    if total > 0.0 {
+        (taken + total.ln(), p / total, q / total)
+    } else {
+        // Less likely than a number can say.
+        (f64::NEG_INFINITY, 0.5, 0.0)
+    }
+}
+
+/// The chance that a version with the bug, of which other bad versions showed `bad`, passes `trials` times in a row.
+pub fn miss(bad: Counts, trials: u32) -> f64 {
+    let prior = Prior::get();
+    let mut likelihood = Vec::new();
+    prior.bad.likelihood(bad, &mut likelihood);
+    let (mut whole, mut missed) = (0.0, 0.0);
+    for ((l, w), not) in likelihood.iter().zip(BAD.iter().map(|p| p.1)).zip(&prior.bad.ln_not) {
+        whole += l * w;
+        missed += l * w * (not * f64::from(trials)).exp();
+    }
+    missed / whole
+}
