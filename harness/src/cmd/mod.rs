@@ -2,10 +2,13 @@
 
 mod build;
 mod doctor;
+mod history;
 mod plan;
+mod report;
 mod run;
 mod runs;
 mod scan;
+mod shell;
 mod show;
 mod symbols;
 
@@ -43,12 +46,20 @@ enum Subcommands {
     Build(build::Args),
     /// Run a matrix: build, boot, torture, judge, record, bisect
     Run(run::Args),
+    /// A run's report: a page, a summary, a mail, or what other programs read
+    Report(report::Args),
     /// The findings in any console log
     Scan(scan::Args),
     /// The runs there are
     Runs(runs::Args),
     /// A run, or one of its cells
     Show(show::Args),
+    /// When findings were seen, over all runs
+    History(history::Args),
+    /// A script that completes the command line in a shell
+    Completions(shell::CompletionsArgs),
+    /// Manual pages
+    Man(shell::ManArgs),
 }
 
 /// Runs what the command line asks for; yields the exit status.
@@ -61,9 +72,13 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Plan(args) => plan::run(args),
         Subcommands::Build(args) => build::run(args),
         Subcommands::Run(args) => run::run(args),
+        Subcommands::Report(args) => report::run(args),
         Subcommands::Scan(args) => scan::run(args),
         Subcommands::Runs(args) => runs::run(args),
         Subcommands::Show(args) => show::run(args),
+        Subcommands::History(args) => history::run(args),
+        Subcommands::Completions(args) => shell::completions(args),
+        Subcommands::Man(args) => shell::man(args),
     }
 }
 
