@@ -184,6 +184,11 @@ impl Run {
         Ok(Self { dir })
     }
 
+    /// The file that tells what is known of it: its last change is the run's.
+    pub fn header_file(&self) -> PathBuf {
+        self.dir.join(RUN)
+    }
+
     /// What is known of it.
     ///
     /// # Errors
@@ -203,6 +208,15 @@ impl Run {
     /// The file cannot be written.
     pub fn write_header(&self, header: &Header) -> Result<()> {
         Ok(files::write_json(&self.dir.join(RUN), header)?)
+    }
+
+    /// The matrix's text.
+    ///
+    /// # Errors
+    /// The file is missing.
+    pub fn matrix(&self) -> Result<String> {
+        let path = self.dir.join(MATRIX);
+        Ok(std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?)
     }
 
     /// The cells that were planned.
@@ -302,13 +316,10 @@ impl Run {
 /// `results` cannot be read.
 pub fn list(results: &Path) -> Result<Vec<(Run, Header)>> {
     let mut runs = Vec::new();
-    for dir in sorted(results)? {
-        let run = Run { dir };
-        if run.dir.join(RUN).is_file() {
-            match run.header() {
-                Ok(header) => runs.push((run, header)),
-                Err(e) => tracing::warn!("{e}"),
-            }
+    for run in folders(results)? {
+        match run.header() {
+            Ok(header) => runs.push((run, header)),
+            Err(e) => tracing::warn!("{e}"),
         }
     }
     runs.sort_by(|(_, a), (_, b)| (a.started, &a.id).cmp(&(b.started, &b.id)));
@@ -319,6 +330,15 @@ pub fn list(results: &Path) -> Result<Vec<(Run, Header)>> {
 fn bisect_name(cell: &str, signature: &str) -> String {
     let hash = Hasher::new("signature").field(signature).finish();
     format!("{cell}.{}", &hash[..6])
+}
+
+/// The folders of runs in `results`, by name.
+///
+/// # Errors
+/// `results` cannot be read.
+pub fn folders(results: &Path) -> Result<Vec<Run>> {
+    let runs = sorted(results)?.into_iter().map(|dir| Run { dir });
+    Ok(runs.filter(|run| run.header_file().is_file()).collect())
 }
 
 /// The entries of a folder, by name; none if it is missing.

@@ -4,11 +4,14 @@ mod bisect;
 mod build;
 mod cache;
 mod doctor;
+mod history;
 mod plan;
+mod report;
 mod run;
 mod runs;
 mod scan;
 mod schema;
+mod shell;
 mod show;
 mod symbols;
 
@@ -50,6 +53,8 @@ enum Subcommands {
     Cache(cache::Args),
     /// Look for the patch behind a failure of a run, or go on looking
     Bisect(bisect::Args),
+    /// A run's report: a page, a summary, a mail, or what other programs read
+    Report(report::Args),
     /// The findings in any console log
     Scan(scan::Args),
     /// The JSON Schema of a matrix, or all dimensions
@@ -58,6 +63,12 @@ enum Subcommands {
     Runs(runs::Args),
     /// A run, or one of its cells
     Show(show::Args),
+    /// When findings were seen, over all runs
+    History(history::Args),
+    /// A script that completes the command line in a shell
+    Completions(shell::CompletionsArgs),
+    /// Manual pages
+    Man(shell::ManArgs),
 }
 
 /// Runs what the command line asks for; yields the exit status.
@@ -72,10 +83,14 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Run(args) => run::run(args),
         Subcommands::Cache(args) => cache::run(args),
         Subcommands::Bisect(args) => bisect::run(args),
+        Subcommands::Report(args) => report::run(args),
         Subcommands::Scan(args) => scan::run(args),
         Subcommands::Schema(args) => schema::run(args),
         Subcommands::Runs(args) => runs::run(args),
         Subcommands::Show(args) => show::run(args),
+        Subcommands::History(args) => history::run(args),
+        Subcommands::Completions(args) => shell::completions(args),
+        Subcommands::Man(args) => shell::man(args),
     }
 }
 

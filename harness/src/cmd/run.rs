@@ -4,6 +4,7 @@ use super::{cores, positive, print, read_plan, ResultsArg};
 use crate::build::Builder;
 use crate::cache::Cache;
 use crate::error::Result;
+use crate::history::History;
 use crate::image::Programs;
 use crate::interrupt::Interrupt;
 use crate::machine::choose::{choose, AskedAccel, AskedMachine, Choice};
@@ -115,6 +116,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     };
     let results = runner.run();
     let closed = run::close(&run, header, &results);
+    History::note(&run);
     let results = results?;
     closed?;
     let trials: Vec<_> = results.trials.iter().collect();

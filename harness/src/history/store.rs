@@ -1,0 +1,144 @@
+//! The index's tables, and how a run gets into them.
+
+use super::Trouble;
+use crate::outcome::Outcome;
+use crate::plan::Cell;
+use crate::record::{Header, Run};
+use crate::trial::Trial;
+use rusqlite::{params, Connection};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+
+/// The version of the tables.
+const VERSION: i64 = 1;
+
+/// `sighting` has a row for each trial that a finding decided; `ran` one for each variant and workload of a run, whatever
+/// it came to; `tally` what `sighting` says of a run and a signature, so that a list of all does not read all of it.
+const TABLES: &str = "
+CREATE TABLE run (
+    n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, matrix TEXT NOT NULL, state TEXT NOT NULL,
+    started INTEGER NOT NULL, took_ms INTEGER
+);
+CREATE INDEX run_started ON run (started);
+CREATE TABLE ran (
+    run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE, variant TEXT NOT NULL, workload TEXT NOT NULL,
+    kernel TEXT NOT NULL, trials INTEGER NOT NULL, said INTEGER NOT NULL, torture_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL,
+    PRIMARY KEY (run, variant, workload)
+) WITHOUT ROWID;
+CREATE TABLE signature (n INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, title TEXT NOT NULL);
+CREATE TABLE sighting (
+    signature INTEGER NOT NULL REFERENCES signature, run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+    cell TEXT NOT NULL, seed TEXT NOT NULL, variant TEXT NOT NULL, workload TEXT NOT NULL, after_ms INTEGER,
+    PRIMARY KEY (signature, run, cell, seed)
+) WITHOUT ROWID;
+CREATE INDEX sighting_run ON sighting (run);
+CREATE TABLE tally (
+    signature INTEGER NOT NULL REFERENCES signature, run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+    variant TEXT NOT NULL, workload TEXT NOT NULL, trials INTEGER NOT NULL, cells INTEGER NOT NULL,
+    PRIMARY KEY (signature, run, variant, workload)
+) WITHOUT ROWID;
+CREATE INDEX tally_run ON tally (run);
+";
+
+/// Makes the tables, if there are none.
+pub fn prepare(db: &Connection) -> Result<(), Trouble> {
+    db.execute_batch("PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16000;")?;
+    let version = |db: &Connection| db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    if version(db)? == VERSION {
+        return Ok(());
+    }
+    // Under the lock: two runs may both have come to an index that is not there.
+    db.execute_batch("BEGIN IMMEDIATE")?;
+    let made = match version(db)? {
+        VERSION => Ok(()),
+        0 => db.execute_batch(&format!("{TABLES} PRAGMA user_version = {VERSION};")).map_err(Trouble::from),
+        other => Err(Trouble::Damaged(anyhow::anyhow!("version {other}, expected {VERSION}"))),
+    };
+    db.execute_batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    made
+}
+
+/// What changes when a run's record does.
+pub fn stamp(run: &Run) -> String {
+    match run.header_file().metadata() {
+        Ok(data) => format!("{}.{} {}", data.mtime(), data.mtime_nsec(), data.len()),
+        Err(_) => "none".to_owned(),
+    }
+}
+
+/// The runs that are in the index, by id, with their stamps.
+pub fn known(db: &Connection) -> Result<BTreeMap<String, String>, Trouble> {
+    let mut statement = db.prepare("SELECT id, stamp FROM run")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Puts a run in, in place of what was there of it.
+pub fn put(db: &Connection, stamp: &str, header: &Header, cells: &[Cell], trials: &[Trial]) -> Result<(), Trouble> {
+    db.prepare_cached("DELETE FROM run WHERE id = ?1")?.execute([&header.id])?;
+    let state = serde_json::to_value(header.state).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let took = header.ended.map(|ended| ended.as_millisecond() - header.started.as_millisecond());
+    db.prepare_cached("INSERT INTO run (id, stamp, matrix, state, started, took_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![header.id, stamp, header.matrix, state, header.started.as_millisecond(), took])?;
+    let run = db.last_insert_rowid();
+
+    let workloads: BTreeMap<&str, &str> = cells.iter().map(|c| (c.id.as_str(), c.workload.as_str())).collect();
+    let workload = |trial: &Trial| workloads.get(trial.cell.as_str()).copied().unwrap_or_default();
+    let mut ran: BTreeMap<(&str, &str), Ran> = BTreeMap::new();
+    let mut tally: BTreeMap<(i64, &str, &str), (i64, BTreeSet<&str>)> = BTreeMap::new();
+    for trial in trials {
+        let key = (trial.variant.as_str(), workload(trial));
+        let sum = ran.entry(key).or_default();
+        sum.trials += 1;
+        sum.said += i64::from(matches!(trial.outcome, Outcome::Pass | Outcome::Fail | Outcome::Hang));
+        sum.torture_ms += (trial.exposure() * 1000.0) as i64;
+        sum.wall_ms += i64::try_from(trial.seen.times.end_ms).unwrap_or(i64::MAX >> 20);
+        sum.kernel = &trial.kernel;
+        let Some(finding) = trial.finding() else { continue };
+        db.prepare_cached("INSERT INTO signature (text, title) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+            .execute([&finding.signature, &finding.title])?;
+        let signature: i64 = db
+            .prepare_cached("SELECT n FROM signature WHERE text = ?1")?
+            .query_row([&finding.signature], |row| row.get(0))?;
+        let after = trial.seen.times.to_finding().and_then(|t| i64::try_from(t.as_millis()).ok());
+        db.prepare_cached("INSERT OR IGNORE INTO sighting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
+            signature,
+            run,
+            trial.cell,
+            trial.seed.to_string(),
+            key.0,
+            key.1,
+            after
+        ])?;
+        let tally = tally.entry((signature, key.0, key.1)).or_default();
+        tally.0 += 1;
+        tally.1.insert(&trial.cell);
+    }
+    for ((variant, workload), sum) in ran {
+        db.prepare_cached("INSERT INTO ran VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+            run,
+            variant,
+            workload,
+            sum.kernel,
+            sum.trials,
+            sum.said,
+            sum.torture_ms,
+            sum.wall_ms
+        ])?;
+    }
+    for ((signature, variant, workload), (trials, cells)) in tally {
+        let cells = i64::try_from(cells.len()).unwrap_or_default();
+        db.prepare_cached("INSERT INTO tally VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .execute(params![signature, run, variant, workload, trials, cells])?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Ran<'a> {
+    kernel: &'a str,
+    trials: i64,
+    said: i64,
+    torture_ms: i64,
+    wall_ms: i64,
+}
