@@ -96,7 +96,9 @@ fn boot(kernel: &str, workload: &str, settings: &[(&str, &str)]) -> Booted {
     let bench = Bench::new();
     let settings: Vec<_> = settings.iter().map(|(name, setting)| format!("{name}: '{setting}'")).collect();
     let settings = settings.join(", ");
-    let lines = format!("{kernel}\n{DEFINE}\nseconds: 4\nworkloads: [{workload}]\nvariants: [base]\ndimensions: {{{settings}}}");
+    let lines = format!(
+        "{kernel}\n{DEFINE}\nseconds: 4\nworkloads: [{workload}]\nvariants: [base]\ndimensions: {{{settings}}}"
+    );
     let matrix = bench.matrix(&lines).display().to_string();
     let said = bench.run(&["run", &matrix, "--machine", "qemu", "--accel", "tcg"]);
     println!("{}\n{}", said.stderr, said.stdout);
