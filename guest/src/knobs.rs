@@ -63,7 +63,7 @@ fn judge(knob: &Knob, wrote: io::Result<()>, shown: Option<io::Result<String>>) 
     }
     let Some(want) = &knob.want else { return tell("", None) };
     match shown {
-        Some(Ok(text)) => match knob.shows.current(&text, want) {
+        Some(Ok(text)) => match knob.shows.found(&text, want) {
             Some(got) if knob.shows.agrees(got, want) => tell(got, None),
             Some(got) => tell(got, Some(format!("{path} shows {got:?}"))),
             None => tell("", Some(format!("{path} marks no choice in {:?}", text.trim()))),

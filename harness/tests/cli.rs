@@ -11,7 +11,7 @@ fn a_matrix_error_says_file_line_and_what_was_expected() {
     let bench = Bench::new();
     let matrix = bench.matrix("secnds: 5").display().to_string();
     for command in ["plan", "build", "run"] {
-        bench.run(&[command, &matrix]).expect(2, &["m.yaml:6:1: unknown field `secnds`, expected one of"]);
+        bench.run(&[command, &matrix]).expect(2, &["m.yaml:6:1: unknown key 'secnds', expected one of"]);
     }
     let matrix = bench.matrix("dimensions: {thp: sometimes}").display().to_string();
     bench.run(&["plan", &matrix]).expect(2, &["m.yaml:5:", "'sometimes', expected one of always madvise never"]);

@@ -42,20 +42,27 @@ pub enum Shows {
 }
 
 impl Shows {
-    /// The current value in `text`, as this kind of file shows it; `None` where no choice is marked. Of words only
-    /// whether `want` is among them is told: `want` itself, or nothing.
-    pub fn current<'a>(self, text: &'a str, want: &'a str) -> Option<&'a str> {
+    /// The current value in `text`, as this kind of file shows it; `None` where no choice is marked. Of words all.
+    pub fn current(self, text: &str) -> Option<&str> {
         let between = |open, close| text.split_once(open).and_then(|(_, rest)| rest.split_once(close)).map(|(v, _)| v);
         match self {
-            Self::Plain => Some(text.trim()),
+            Self::Plain | Self::Word | Self::NoWord => Some(text.trim()),
             Self::Bracketed => between('[', ']'),
             Self::Parenthesized => between('(', ')'),
             Self::Either => between('[', ']').or(Some(text.trim())),
-            Self::Word | Self::NoWord => Some(if text.split_whitespace().any(|word| word == want) { want } else { "" }),
         }
     }
 
-    /// Whether a file that shows `got` is as it was wanted.
+    /// The same for a report: of words only `want`, if it is among them, or nothing.
+    pub fn found<'a>(self, text: &'a str, want: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Word | Self::NoWord if text.split_whitespace().any(|word| word == want) => Some(want),
+            Self::Word | Self::NoWord => Some(""),
+            _ => self.current(text),
+        }
+    }
+
+    /// Whether a file in which that was [`found`](Shows::found) is as it was wanted.
     pub fn agrees(self, got: &str, want: &str) -> bool {
         (got == want) != (self == Self::NoWord)
     }
@@ -184,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_file_shows_its_value_in_one_way_or_another() {
-        let shown = |shows: Shows, text: &'static str| shows.current(text, "madvise");
+        let shown = |shows: Shows, text: &'static str| shows.current(text);
         assert_eq!(shown(Shows::Bracketed, "always [madvise] never\n"), Some("madvise"));
         assert_eq!(shown(Shows::Bracketed, "always madvise never\n"), None);
         assert_eq!(shown(Shows::Parenthesized, "none voluntary (full) \n"), Some("full"));
@@ -196,7 +203,7 @@ mod tests {
     #[test]
     fn words_are_whole_and_may_be_unwanted() {
         let cmdline = "console=ttyS0 page_poison=1\n";
-        let agrees = |shows: Shows, want: &str| shows.agrees(shows.current(cmdline, want).unwrap(), want);
+        let agrees = |shows: Shows, want: &str| shows.agrees(shows.found(cmdline, want).unwrap(), want);
         assert!(agrees(Shows::Word, "page_poison=1"));
         assert!(!agrees(Shows::Word, "page_poison"));
         assert!(agrees(Shows::NoWord, "page_poison"));

@@ -145,7 +145,7 @@ mod tests {
         m.yaml:1:11: coverage: invalid type: integer `3`, expected full, pairwise or {t: N} with N from 1 to 6
         m.yaml:1:15: coverage.t: invalid value: integer `7`, expected a number from 1 to 6
         m.yaml:1:15: coverage.t: invalid type: string "two", expected a number from 1 to 6
-        m.yaml:1:11: coverage: missing field `t`
+        m.yaml:1:11: coverage: the key 't' is missing
         m.yaml:1:11: coverage: invalid value: string "s", expected full, pairwise or {t: N} with N from 1 to 6
         "#);
     }

@@ -37,19 +37,19 @@ impl Document {
                 None => None,
                 Some(Value::String(name)) if is_beside(name) => Some(path.with_file_name(name)),
                 Some(_) => {
-                    let message = "extends: expected the name of a matrix in the same folder, as in nightly.yaml";
+                    let message = "expected the name of a matrix in the same folder, as in nightly.yaml";
                     return Err(fail(message.to_owned()));
                 }
             };
             if let Some(next) = &next {
                 if *next == path || files.iter().any(|(known, _): &(PathBuf, String)| known == next) {
-                    return Err(fail(format!("extends: {} extends itself in the end", next.display())));
+                    return Err(fail(format!("{} extends itself in the end", next.display())));
                 }
                 if files.len() + 1 >= MAX_DEPTH {
-                    return Err(fail(format!("extends: more than {MAX_DEPTH} files that extend one another")));
+                    return Err(fail(format!("more than {MAX_DEPTH} files that extend one another")));
                 }
                 if !next.is_file() {
-                    return Err(fail(format!("extends: there is no {}", next.display())));
+                    return Err(fail(format!("there is no {}", next.display())));
                 }
             }
             files.push((path, text));

@@ -292,13 +292,13 @@ seconds: 5
         ]
         .join("\n");
         insta::assert_snapshot!(all, @r#"
-        m.yaml:7:1: unknown field `secnds`, expected one of `mmtorture`, `about`, `kernel`, `series`, `variants`, `dimensions`, `workloads`, `coverage`, `cells`, `forbid`, `require`, `seconds`, `trials`, `seed`, `boot-seconds`, `expect`, `allow`, `verdicts`
+        m.yaml:7:1: unknown key 'secnds', expected one of mmtorture, extends, about, kernel, series, variants, define, dimensions, workloads, coverage, cells, forbid, require, seconds, trials, seed, boot-seconds, expect, allow, verdicts; did you mean 'seconds'?
         m.yaml:7:10: seconds: invalid value: integer `0`, expected a number from 1 to 86400
         m.yaml:7:10: seconds: invalid type: string "soon", expected a number from 1 to 86400
         m.yaml:1:12: mmtorture: invalid value: integer `2`, expected a number from 1 to 1
         m.yaml:4:17: dimensions.thp[1]: thp 'sometimes', expected one of always madvise never
         m.yaml:4:8: dimensions.thp: thp: 'always' is given twice
-        m.yaml:4:3: dimensions: unknown dimension 'thq', expected one of thp, thp-defrag, shmem-huge, swappiness, cpus, memory, numa, swap
+        m.yaml:4:3: dimensions: unknown dimension 'thq', expected one of those that `mmtorture schema --dimensions` lists; did you mean 'thp'?
         m.yaml:5:9: dimensions.cpus: cpus '17', expected a number from 1 to 16
         m.yaml:5:9: dimensions.cpus: cpus: no setting; expected a number from 1 to 16
         m.yaml:2:18: kernel.source: kernel source 'git:linux' names no revision, expected debian:PACKAGE, tarball:PATH, git:PATH@REVISION, tree:PATH or image:PATH

@@ -189,8 +189,8 @@ mod tests {
         m.yaml:2:11: forbid[0].thp[0]: invalid type: sequence, expected a setting
         m.yaml:2:10: forbid[0].thp: invalid type: floating point `0.5`, expected a setting or a list of settings
         m.yaml:2:5: forbid[0]: 'thp' is given twice
-        m.yaml:1:11: require[0]: missing field `then`
-        m.yaml:1:30: require[0]: unknown field `than`, expected `if` or `then`
+        m.yaml:1:11: require[0]: the key 'then' is missing
+        m.yaml:1:30: require[0]: unknown key 'than', expected one of if, then; did you mean 'then'?
         "#);
     }
 }

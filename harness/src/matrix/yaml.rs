@@ -89,6 +89,10 @@ pub(super) fn explain(message: String) -> (String, bool) {
         let (word, rest) = rest.split_once('`')?;
         Some((before.to_owned(), word.to_owned(), rest.to_owned(), *start == "unknown field `"))
     });
+    if let Some((before, rest)) = message.split_once("missing field `") {
+        let (word, after) = rest.split_once('`').unwrap_or((rest, ""));
+        return (format!("{before}the key '{word}' is missing{after}"), false);
+    }
     let Some((before, word, rest, key)) = unknown else {
         let key = message.starts_with("unknown ");
         return (message, key);
