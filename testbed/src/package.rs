@@ -19,7 +19,7 @@ const META_PACKAGE: &str = "linux-image-amd64";
 pub const WANTED: &[&str] = &["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay", "virtio_rng", "kvm_amd"];
 
 /// What a guest of mmtorture's needs to swap, where it runs this kernel.
-const FOR_GUESTS: &[&str] = &["lzo_rle", "zram"];
+const FOR_GUESTS: &[&str] = &["zram"];
 
 /// A kernel with the modules that the bed needs.
 #[derive(Debug, Clone)]
