@@ -166,7 +166,7 @@ fn debians_own_kernel_reaches_user_space_and_powers_off() {
     };
     let programs = Programs::beside(Path::new(MMTORTURE)).unwrap();
     let base = programs.base_archive(&Cache::open().unwrap()).unwrap();
-    write_initramfs(Path::new(&path("initramfs")), &base, &request).unwrap();
+    write_initramfs(Path::new(&path("initramfs")), &base, None, &request).unwrap();
     let vmm = Path::new(MMTORTURE).with_file_name("mmtorture-vmm");
     let mut args = vec![vmm.to_str().unwrap().to_owned()];
     for (name, value) in [
