@@ -271,7 +271,8 @@ fn a_series_is_a_range_of_commits_or_a_mailbox_of_them() {
         yard.build("git:linux@base", &format!("series: ['{series}']")).expect(2, &[words]);
     };
     wrong("git:linux@work..base", "no commit is in base and not in work");
-    wrong("git:linux@base..nowhere", "bad revision 'base..nowhere'");
+    wrong("git:linux@base..nowhere", "there is no commit nowhere in the repository");
+    wrong("git:folder@base..work", "not a git repository");
     wrong("absent.mbox", "absent.mbox: no such file or folder; expected a quilt folder");
     yard.sh("cd linux && git checkout -q work && printf 'a\\0b' > blob && git add blob && git commit -qm 'Add a blob'");
     wrong("git:linux@base..work", "(Add a blob), line");

@@ -30,7 +30,7 @@ pub fn parameters(name: &str) -> &'static str {
 }
 
 /// What a guest of mmtorture's needs to swap, where it runs this kernel.
-const FOR_GUESTS: &[&str] = &["lzo_rle", "zram"];
+const FOR_GUESTS: &[&str] = &["zram"];
 
 /// A kernel with the modules that the bed needs.
 #[derive(Debug, Clone)]

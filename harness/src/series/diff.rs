@@ -217,7 +217,7 @@ pub fn parse(patch: &[u8], strip: usize) -> Result<Vec<FilePatch>, DiffError> {
             files.push(parser.git_file()?);
         } else if line.starts_with(b"--- ") && parser.next_starts_with(1, b"+++ ") {
             let start = parser.number();
-            files.push(parser.plain_file(start, GitHeader::default())?);
+            files.push(parser.plain_file(start, &GitHeader::default())?);
         } else if line.starts_with(b"*** ") && parser.next_starts_with(1, b"--- ") {
             return Err(parser.error(Problem::NotSupported("context diffs")));
         } else if line.starts_with(b"Binary files ") && shown(line).ends_with(" differ") {
@@ -307,7 +307,7 @@ impl<'a> Parser<'a> {
                 name.map(Some).map_err(|problem| self.error(problem))
             };
             if line.starts_with(b"--- ") {
-                return self.plain_file(start, git);
+                return self.plain_file(start, &git);
             } else if line.starts_with(b"GIT binary patch") || line.starts_with(b"Binary files ") {
                 return Err(refuse("binary files"));
             } else if let Some(from) = line.strip_prefix(b"rename from ") {
@@ -348,7 +348,7 @@ impl<'a> Parser<'a> {
     }
 
     /// At `---`.
-    fn plain_file(&mut self, start: usize, git: GitHeader) -> Result<FilePatch, DiffError> {
+    fn plain_file(&mut self, start: usize, git: &GitHeader) -> Result<FilePatch, DiffError> {
         // A patch that went through a mail client as CRLF has the carriage returns in its headers too; there, they
         // are the transport's, not the file's. `patch(1)` makes the same distinction.
         let transport_crlf = self.next_starts_with(0, b"--- ") && self.peek(0).is_some_and(|l| l.ends_with(b"\r\n"));

@@ -201,7 +201,7 @@ fn encoded_words(text: &str) -> String {
     for part in text.split(' ').filter(|part| !part.is_empty()) {
         let decoded = word(part);
         // Blanks between two encoded words are only there to fold the line.
-        if !out.is_empty() && !(before_encoded && decoded.is_some()) {
+        if !(out.is_empty() || before_encoded && decoded.is_some()) {
             out.push(' ');
         }
         before_encoded = decoded.is_some();

@@ -103,7 +103,7 @@ impl Series {
     ///
     /// # Errors
     /// K is out of the series' range.
-    pub fn select(&self, selection: Selection) -> Result<Vec<&Patch>, SelectionError> {
+    pub fn select(&self, selection: &Selection) -> Result<Vec<&Patch>, SelectionError> {
         let indices = selection.resolve(self.patches.len())?;
         Ok(indices.into_iter().filter_map(|i| self.patches.get(i)).collect())
     }

@@ -176,9 +176,9 @@ diff --git a/mm/rmap.c b/mm/rmap.c
         assert_eq!((second.subject.as_str(), second.strip), ("a#b", 0));
         assert_eq!(second.files[0].path, "x/mm/a.c");
         assert_eq!((third.number, third.files[0].path.as_str()), (3, "mm/a.c"));
-        let names = |s| series.select(s).unwrap().iter().map(|p| p.number).collect::<Vec<_>>();
+        let names = |s| series.select(&s).unwrap().iter().map(|p| p.number).collect::<Vec<_>>();
         assert_eq!(names(Selection::Without(2)), [1, 3]);
-        assert!(series.select(Selection::Prefix(4)).is_err());
+        assert!(series.select(&Selection::Prefix(4)).is_err());
     }
 
     #[test]

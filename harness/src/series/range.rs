@@ -35,6 +35,13 @@ pub fn read(here: &Path, range: &str) -> Result<Series, SeriesError> {
         // A tool that is missing is told as what it is.
         process::output_bytes(command).map_err(|e: Error| wrong(&e.to_string()))
     };
+    ask(&["rev-parse", "--git-dir"])?;
+    for revision in [from, to] {
+        let commit = format!("{revision}^{{commit}}");
+        ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).map_err(|_| {
+            wrong(&format!("there is no commit {revision} in the repository; fetch it, or see `git rev-parse`"))
+        })?;
+    }
     let listed = ask(&["rev-list", "--reverse", "--first-parent", "--end-of-options", revisions])?;
     let commits: Vec<_> = String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect();
     if commits.is_empty() {

@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_tree_is_read_as_git_lists_it() {
         let text =
-            "100644 blob aa\tmm/a file.c\0100755 blob bb\tscripts/x.sh\0120000 blob cc\tlink\0160000 commit dd\tsub\0";
+            "100644 blob aa\tmm/a file.c\x00100755 blob bb\tscripts/x.sh\x00120000 blob cc\tlink\x00160000 commit dd\tsub\0";
         let manifest = parse_tree(text).unwrap();
         let modes: Vec<_> = manifest.0.iter().map(|(path, entry)| (path.as_str(), entry.mode)).collect();
         assert_eq!(modes, [("link", 0o120_000), ("mm/a file.c", 0o100_644), ("scripts/x.sh", 0o100_755)]);
