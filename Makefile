@@ -8,7 +8,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git
 
-.PHONY: help setup build demo test lint unit e2e bed nested drgn proof fuzz figures-vmm figure-symbols corpus fuzz-oracle \
+.PHONY: help setup build demo test lint unit e2e bed nested drgn proof fuzz figures-vmm figures-bisect figure-symbols corpus fuzz-oracle \
 	bench-oracle
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make nested  whole kernels on the VMM in the testbed: five minutes'
 	@echo 'make fuzz    feed ten million mutated inputs to the VMM: ten minutes'
 	@echo 'make figures-vmm    the figures of docs/vmm.md: ten minutes'
+	@echo 'make figures-bisect the figures of docs/bisection.md: thousands of simulated bisections'
 	@echo 'make figure-symbols VMLINUX=FILE    the time that docs/symbols.md tells'
 	@echo 'make setup   install the system packages (Debian)'
 	@echo 'make build   build the binaries into $(BIN)'
@@ -87,6 +88,11 @@ fuzz-oracle:
 bench-oracle:
 	$(CARGO) bench -p mmtorture-harness --bench oracle --locked
 	$(CARGO) bench -p mmtorture-harness --bench oracle_memory --locked
+
+# Seeded, on two threads. Another number of bisections: BISECTIONS=200.
+BISECTIONS ?= 2000
+figures-bisect:
+	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example bisections -- $(BISECTIONS)
 
 figure-symbols: setup
 	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example symbolize -- $(VMLINUX)

@@ -8,8 +8,8 @@ mod ours;
 mod plain;
 
 use kernel::{Case, Ended, Kernel, Law, Prices, Truth};
-use mmtorture_harness::bisect::model::{Counts, Posterior};
 use mmtorture_harness::bisect::choose;
+use mmtorture_harness::bisect::model::{Counts, Posterior};
 use std::time::Instant;
 
 /// The confidence that both are asked for comes first; the others are where git_bayesect would have been had it been
@@ -74,9 +74,8 @@ fn culprit(case: Case, count: u64, most: usize) {
         let ends = bayesect::bisect(&mut kernel, Prices::REAL, &LEVELS, most);
         (kernel.first_bad, ends)
     });
-    let levels: Vec<Summary> = (0..LEVELS.len())
-        .map(|i| summary(case, &ends.iter().map(|(k, e)| (*k, e[i])).collect::<Vec<_>>()))
-        .collect();
+    let levels: Vec<Summary> =
+        (0..LEVELS.len()).map(|i| summary(case, &ends.iter().map(|(k, e)| (*k, e[i])).collect::<Vec<_>>())).collect();
     let theirs = &levels[ASKED];
     // Had it been asked for what makes it right as often as ours.
     let as_right = levels.iter().find(|l| l.right >= ours.right).unwrap_or(&levels[LEVELS.len() - 1]);
