@@ -82,17 +82,17 @@ impl Bayesect {
         for failed in [true, false] {
             let of = |rate: f64| if failed { rate } else { 1.0 - rate };
             let (mut s, mut log) = (0.0, 0.0);
-            for i in 0..n {
-                s += self.mass[i] * of(new[i]);
-                log += term(self.mass[i] * of(new[i]));
+            for (mass, new) in self.mass.iter().zip(&new) {
+                s += mass * of(*new);
+                log += term(mass * of(*new));
             }
-            for i in 0..n {
+            for (((expected, mass), new), old) in expected.iter_mut().zip(&self.mass).zip(&new).zip(&old) {
                 if s > 0.0 {
-                    expected[i] += s * s.log2() - log;
+                    *expected += s * s.log2() - log;
                 }
                 // What is newer than the version that is tried fails at the old rate.
-                s += self.mass[i] * (of(old[i]) - of(new[i]));
-                log += term(self.mass[i] * of(old[i])) - term(self.mass[i] * of(new[i]));
+                s += mass * (of(*old) - of(*new));
+                log += term(mass * of(*old)) - term(mass * of(*new));
             }
         }
         let least = expected.iter().copied().fold(f64::INFINITY, f64::min);

@@ -262,7 +262,7 @@ impl Bisect {
         let versions = if slots <= 1 {
             choose::best(&self.posterior, &price).into_iter().collect()
         } else {
-            let after = |path: &[(usize, bool)]| {
+            let after = |path: &[choose::Foreseen]| {
                 let mut counts = self.counts.clone();
                 for &(version, failed) in path {
                     let counts = &mut counts[version];
@@ -270,7 +270,7 @@ impl Bisect {
                 }
                 Posterior::of(&counts)
             };
-            choose::batch(slots, &after, &price)
+            choose::batch(slots, after, &price)
         };
         if versions.is_empty() {
             return Next::Over(self.credible());
