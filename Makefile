@@ -8,7 +8,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git e2fsprogs
 
-.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figures-build figures-cover figure-symbols \
+.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figures-build figures-cover figures-bisect figure-symbols \
 	corpus fuzz-oracle bench-oracle dimensions-slow
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo 'make figures-build  the figures of docs/kernels.md: nine kernels, 20 minutes, 4 GB'
 	@echo 'make figures-vmm    the figures of docs/vmm.md: ten minutes'
 	@echo 'make figures-cover    the sizes of docs/coverage.md: a minute'
+	@echo 'make figures-bisect the figures of docs/bisection.md: thousands of simulated bisections'
 	@echo 'make figure-symbols VMLINUX=FILE    the time that docs/symbols.md tells'
 	@echo 'make setup   install the system packages (Debian)'
 	@echo 'make build   build the binaries into $(BIN)'
@@ -93,6 +94,11 @@ bench-oracle:
 # How many rows covering arrays of standard problems have, and how long they take.
 figures-cover: setup
 	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example cover
+
+# Seeded, on two threads. Another number of bisections: BISECTIONS=200.
+BISECTIONS ?= 2000
+figures-bisect:
+	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example bisections -- $(BISECTIONS)
 
 figure-symbols: setup
 	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example symbolize -- $(VMLINUX)

@@ -1,7 +1,7 @@
 //! The rule of git_bayesect 1.2, as it works with its default settings: two failure rates with Jeffreys priors, no
 //! suspect "none" (but the oldest version is a suspect), the version that leaves the least expected entropy next, the
-//! middle of equals, and an end when one version has 95 %. Written anew; the crate's tests hold it to sequences that the
-//! package itself produced.
+//! middle of equals, and an end when one version has 95 %. Written anew, and held to sequences that the package
+//! itself produced: `cargo test --example bisections`.
 
 use super::kernel::{Account, Ended, Kernel, Prices, LENGTH};
 
@@ -82,17 +82,17 @@ impl Bayesect {
         for failed in [true, false] {
             let of = |rate: f64| if failed { rate } else { 1.0 - rate };
             let (mut s, mut log) = (0.0, 0.0);
-            for i in 0..n {
-                s += self.mass[i] * of(new[i]);
-                log += term(self.mass[i] * of(new[i]));
+            for (mass, new) in self.mass.iter().zip(&new) {
+                s += mass * of(*new);
+                log += term(mass * of(*new));
             }
-            for i in 0..n {
+            for (((expected, mass), new), old) in expected.iter_mut().zip(&self.mass).zip(&new).zip(&old) {
                 if s > 0.0 {
-                    expected[i] += s * s.log2() - log;
+                    *expected += s * s.log2() - log;
                 }
                 // What is newer than the version that is tried fails at the old rate.
-                s += self.mass[i] * (of(old[i]) - of(new[i]));
-                log += term(self.mass[i] * of(old[i])) - term(self.mass[i] * of(new[i]));
+                s += mass * (of(*old) - of(*new));
+                log += term(mass * of(*old)) - term(mass * of(*new));
             }
         }
         let least = expected.iter().copied().fold(f64::INFINITY, f64::min);
@@ -123,4 +123,58 @@ pub fn bisect(kernel: &mut Kernel, prices: Prices, levels: &[f64], most: usize) 
         }
     }
     ends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Versions, what the package chose and was told, the likeliest version at the end and its mass.
+    #[test]
+    fn it_chooses_as_the_package_does() {
+        let (f, t) = (false, true);
+        let sequences: [(usize, [(usize, bool); 12], usize, f64); 3] = [
+            (
+                9,
+                [(4, f), (2, f), (1, t), (2, t), (4, f), (3, f), (1, t), (2, t), (3, f), (3, f), (2, t), (3, f)],
+                2,
+                0.904_056,
+            ),
+            (
+                9,
+                [(4, t), (7, f), (5, f), (4, f), (2, f), (1, f), (0, t), (0, t), (0, f), (1, f), (0, f), (8, f)],
+                0,
+                0.245_19,
+            ),
+            (
+                33,
+                [
+                    (16, f),
+                    (8, t),
+                    (12, f),
+                    (10, t),
+                    (11, t),
+                    (12, f),
+                    (11, f),
+                    (9, t),
+                    (10, t),
+                    (11, t),
+                    (12, f),
+                    (12, t),
+                ],
+                11,
+                0.185_313,
+            ),
+        ];
+        for (versions, trials, likeliest, mass) in sequences {
+            let mut bayesect = Bayesect::new(versions, 100);
+            bayesect.record(0, true);
+            for (age, failed) in trials {
+                assert_eq!(bayesect.select(), age);
+                bayesect.record(age, failed);
+            }
+            assert!((bayesect.mass[likeliest] - mass).abs() < 1e-6);
+            assert!(bayesect.mass.iter().all(|&m| m <= bayesect.mass[likeliest]));
+        }
+    }
 }

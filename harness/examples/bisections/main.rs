@@ -108,7 +108,8 @@ fn none(case: Case, count: u64, most: usize) {
 
 /// How long it takes to learn from a trial and to choose the next, when every tenth version was tried.
 fn speed(patches: usize) {
-    let counts = |v: usize| if v % 10 == 0 { Counts { hits: (v % 3) as u32, clean: 3 } } else { Counts::default() };
+    let counts =
+        |v: usize| if v.is_multiple_of(10) { Counts { hits: (v % 3) as u32, clean: 3 } } else { Counts::default() };
     let versions: Vec<Counts> = (0..=patches).map(counts).collect();
     let mut took: Vec<f64> = (0..101)
         .map(|_| {

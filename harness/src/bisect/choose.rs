@@ -5,6 +5,9 @@ use super::model::Posterior;
 /// So many outcomes of trials that were not run yet are thought through when a batch is chosen.
 const SCENARIOS: usize = 8;
 
+/// A version that was not tried yet, and whether it is thought to fail.
+pub type Foreseen = (usize, bool);
+
 /// The entropy of a coin, in nats.
 fn entropy(p: f64) -> f64 {
     let term = |x: f64| if x > 0.0 { -x * x.ln() } else { 0.0 };
@@ -55,7 +58,7 @@ fn best_of(gains: &[(f64, f64)], price: &dyn Fn(usize, f64) -> Option<f64>) -> O
 /// `after` is the posterior that would be, had trials of these versions come to these outcomes (`true` failed).
 pub fn batch(
     count: usize,
-    after: &dyn Fn(&[(usize, bool)]) -> Posterior,
+    after: impl Fn(&[Foreseen]) -> Posterior,
     price: &dyn Fn(usize, f64) -> Option<f64>,
 ) -> Vec<usize> {
     let mut chosen = Vec::new();
@@ -74,7 +77,7 @@ pub fn batch(
         if chosen.len() == count {
             break;
         }
-        let mut next: Vec<(f64, Vec<(usize, bool)>)> = Vec::new();
+        let mut next: Vec<(f64, Vec<Foreseen>)> = Vec::new();
         for (weight, path, gains) in &scenarios {
             let hit = gains[version].1;
             for (failed, chance) in [(true, hit), (false, 1.0 - hit)] {

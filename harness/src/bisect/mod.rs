@@ -262,7 +262,7 @@ impl Bisect {
         let versions = if slots <= 1 {
             choose::best(&self.posterior, &price).into_iter().collect()
         } else {
-            let after = |path: &[(usize, bool)]| {
+            let after = |path: &[choose::Foreseen]| {
                 let mut counts = self.counts.clone();
                 for &(version, failed) in path {
                     let counts = &mut counts[version];
@@ -270,7 +270,7 @@ impl Bisect {
                 }
                 Posterior::of(&counts)
             };
-            choose::batch(slots, &after, &price)
+            choose::batch(slots, after, &price)
         };
         if versions.is_empty() {
             return Next::Over(self.credible());
@@ -364,5 +364,140 @@ fn read(counts: &mut Counts, evidence: Evidence, horizon: f64) {
         Evidence::Hit(_) => counts.clean += 1,
         Evidence::Clean(seconds) if seconds >= horizon => counts.clean += 1,
         Evidence::Clean(_) | Evidence::Other | Evidence::TooShort | Evidence::Unbuildable => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const AIM: Aim = Aim { confidence: 0.95, budget: 1e9, longest: 30.0, shortest: 5.0 };
+
+    /// Plays a bisection in which `answer` plays the kernel, after a failure of the whole series.
+    fn play(
+        patches: usize,
+        aim: Aim,
+        slots: usize,
+        mut answer: impl FnMut(usize, f64) -> Evidence,
+    ) -> (Conclusion, usize) {
+        let mut bisect = Bisect::new(patches, aim);
+        bisect.record(patches, Evidence::Hit(2.0), 0.0);
+        let build = vec![0.0; patches + 1];
+        for round in 0..5_000 {
+            match bisect.next(slots, &Prices { build: &build, boot: 2.0 }) {
+                Next::Over(conclusion) => return (conclusion, round),
+                Next::Trials { versions, seconds } => {
+                    assert!((aim.shortest..=aim.longest).contains(&seconds) && versions.len() <= slots);
+                    for version in versions {
+                        let evidence = answer(version, seconds);
+                        bisect.record(version, evidence, seconds);
+                    }
+                }
+            }
+        }
+        panic!("no end");
+    }
+
+    proptest! {
+        #[test]
+        fn a_bug_that_always_shows_is_pinned(patches in 1usize..40, at in 0usize..40, slots in 1usize..4) {
+            let culprit = 1 + at % patches;
+            let (conclusion, rounds) = play(patches, AIM, slots, |version, seconds| {
+                if version >= culprit { Evidence::Hit(2.0) } else { Evidence::Clean(seconds) }
+            });
+            let Conclusion::Culprit { patch, confidence } = conclusion else { panic!("{conclusion:?}") };
+            prop_assert_eq!(patch, culprit);
+            prop_assert!(confidence >= 0.95);
+            prop_assert!(rounds < 40, "{}", rounds);
+        }
+
+        /// In whatever order it hears of trials, it comes to the same.
+        #[test]
+        fn order_does_not_matter(trials in prop::collection::vec((0usize..6, 0u8..3), 1..30)) {
+            let of = |trials: &mut dyn Iterator<Item = &(usize, u8)>| {
+                let mut bisect = Bisect::new(5, AIM);
+                for &(version, what) in trials {
+                    let evidence = [Evidence::Hit(3.0), Evidence::Clean(30.0), Evidence::Other][what as usize];
+                    bisect.record(version, evidence, 1.0);
+                }
+                bisect.posterior().clone()
+            };
+            prop_assert_eq!(of(&mut trials.iter()), of(&mut trials.iter().rev()));
+        }
+
+        /// Whatever it is told, it ends with its budget, and what said nothing has no weight.
+        #[test]
+        fn it_ends(patches in 1usize..20, answers in prop::collection::vec(0u8..5, 1..50)) {
+            let mut i = 0;
+            let aim = Aim { budget: 3000.0, ..AIM };
+            play(patches, aim, 1, |_, seconds| {
+                i += 1;
+                match answers[i % answers.len()] {
+                    0 => Evidence::Hit(1.0),
+                    1 => Evidence::Clean(seconds),
+                    2 => Evidence::TooShort,
+                    3 => Evidence::Unbuildable,
+                    _ => Evidence::Other,
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn what_the_source_has_is_not_the_series_fault() {
+        let (conclusion, _) = play(5, AIM, 1, |_, _| Evidence::Hit(2.0));
+        assert!(matches!(conclusion, Conclusion::PreExisting { .. }), "{conclusion:?}");
+    }
+
+    #[test]
+    fn what_does_not_come_back_is_not_blamed_on_anyone() {
+        let (conclusion, _) = play(5, AIM, 1, |_, seconds| Evidence::Clean(seconds));
+        assert!(matches!(conclusion, Conclusion::NotReproduced { .. }), "{conclusion:?}");
+    }
+
+    #[test]
+    fn versions_that_cannot_be_built_leave_their_neighbours_together() {
+        let (conclusion, _) = play(8, AIM, 1, |version, seconds| match version {
+            3 | 4 => Evidence::Unbuildable,
+            5.. => Evidence::Hit(1.0),
+            _ => Evidence::Clean(seconds),
+        });
+        let Conclusion::Unclear { patches, or_none: false, confidence } = conclusion else { panic!("{conclusion:?}") };
+        assert_eq!(patches, [3, 4, 5]);
+        assert!(confidence >= 0.95);
+    }
+
+    #[test]
+    fn a_spent_budget_leaves_the_likeliest() {
+        let aim = Aim { budget: 100.0, ..AIM };
+        let (conclusion, _) = play(
+            8,
+            aim,
+            1,
+            |version, seconds| if version >= 4 { Evidence::Hit(1.0) } else { Evidence::Clean(seconds) },
+        );
+        let Conclusion::Unclear { patches, confidence, .. } = conclusion else { panic!("{conclusion:?}") };
+        assert!(patches.contains(&4) && confidence >= CREDIBLE, "{patches:?} {confidence}");
+    }
+
+    #[test]
+    fn early_failures_bring_the_horizon_nearer_and_late_ones_then_count_as_clean() {
+        let mut bisect = Bisect::new(2, AIM);
+        for (version, evidence) in [(2, Evidence::Hit(29.0)), (0, Evidence::Clean(30.0))] {
+            bisect.record(version, evidence, 1.0);
+        }
+        for _ in 0..12 {
+            bisect.record(2, Evidence::Hit(0.5), 1.0);
+        }
+        bisect.look(2.0);
+        assert!(bisect.length() < 29.0, "{}", bisect.length());
+        assert_eq!(bisect.counts(2, 2), Counts { hits: 12, clean: 1 });
+        assert_eq!(bisect.counts(0, 0), Counts { hits: 0, clean: 1 });
+        // A trial that exercised nothing lengthens the next ones, and leaves the horizon where it is.
+        let before = bisect.length();
+        bisect.record(0, Evidence::TooShort, 1.0);
+        assert!(bisect.length() >= (2.0 * before).min(30.0));
+        assert_eq!(bisect.counts(2, 2), Counts { hits: 12, clean: 1 });
     }
 }

@@ -235,3 +235,81 @@ pub fn miss(bad: Counts, trials: u32) -> f64 {
     }
     missed / whole
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn versions() -> impl Strategy<Value = Vec<Counts>> {
+        let counts = (0u32..6, 0u32..12).prop_map(|(hits, clean)| Counts { hits, clean });
+        prop::collection::vec(prop_oneof![Just(Counts::default()), counts], 2..12)
+    }
+
+    /// The same by the definition: each trial's chance under each pair of rates, multiplied and summed.
+    fn brute(versions: &[Counts]) -> Vec<f64> {
+        let patches = versions.len() - 1;
+        let weight = |p: &(f64, f64), q: &(f64, f64)| if p.0 >= LEAST_RATIO * q.0 { p.1 * q.1 } else { 0.0 };
+        let whole: f64 = BAD.iter().flat_map(|p| GOOD.iter().map(move |q| weight(p, q))).sum();
+        let chance = |rate: &dyn Fn(usize) -> f64| -> f64 {
+            let of = |(v, c): (usize, &Counts)| rate(v).powi(c.hits as i32) * (1.0 - rate(v)).powi(c.clean as i32);
+            versions.iter().enumerate().map(of).product()
+        };
+        let mut masses: Vec<f64> = (1..=patches)
+            .map(|k| {
+                let pairs = BAD.iter().flat_map(|p| GOOD.iter().map(move |q| (p, q)));
+                let sum: f64 =
+                    pairs.map(|(p, q)| weight(p, q) / whole * chance(&|v| if v >= k { p.0 } else { q.0 })).sum();
+                sum * (1.0 - NONE) / patches as f64
+            })
+            .collect();
+        let own = BAD.iter().map(|p| (p.0, (1.0 - NOISE) / BAD.len() as f64));
+        let noise = GOOD.iter().map(|q| (q.0, NOISE / GOOD.len() as f64));
+        masses.push(NONE * own.chain(noise).map(|(r, w)| w * chance(&|_| r)).sum::<f64>());
+        normalise(&mut masses);
+        masses
+    }
+
+    fn masses(posterior: &Posterior) -> Vec<f64> {
+        posterior.patches.iter().chain([&posterior.none]).map(|s| s.mass).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_what_the_definition_says(versions in versions()) {
+            let posterior = Posterior::of(&versions);
+            let masses = masses(&posterior);
+            prop_assert!((masses.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+            for (a, b) in masses.iter().zip(brute(&versions)) {
+                prop_assert!((a - b).abs() < 1e-9, "{} is not {}", a, b);
+            }
+        }
+
+        /// One more failure changes each suspect by the chance that it gave to it: the expected rates are right, and a
+        /// suspect that thinks the version good gains only if it thought failures likelier than all did.
+        #[test]
+        fn a_failure_speaks_for_those_who_expected_it(versions in versions(), at in 0usize..12) {
+            let at = at % versions.len();
+            let before = Posterior::of(&versions);
+            let mut more = versions.clone();
+            more[at].hits += 1;
+            let after = Posterior::of(&more);
+            let expected = |k: usize, s: &Suspect| if at > k { s.bad } else { s.good };
+            let chances: Vec<f64> =
+                before.patches.iter().enumerate().map(|(k, s)| expected(k, s)).chain([before.none.bad]).collect();
+            let hit: f64 = masses(&before).iter().zip(&chances).map(|(m, c)| m * c).sum();
+            for ((old, new), chance) in masses(&before).iter().zip(masses(&after)).zip(&chances) {
+                prop_assert!((new - old * chance / hit).abs() < 1e-7);
+                prop_assert!(chance > &hit || new <= old + 1e-9);
+            }
+        }
+    }
+
+    #[test]
+    fn thousands_of_trials_are_no_trouble() {
+        let versions = vec![Counts { hits: 0, clean: 5000 }, Counts { hits: 3000, clean: 3000 }];
+        let posterior = Posterior::of(&versions);
+        assert!(posterior.patches[0].mass > 0.999_999);
+        assert!((posterior.bad_rate() - 0.5).abs() < 0.05);
+    }
+}

@@ -59,7 +59,12 @@ mod tests {
     fn a_bar_for_each_suspect() {
         let names = ["0001-mm-one", "0002-mm-two", "0003-mm-a-name-that-is-longer-than-a-line-has-room-for"];
         let names: Vec<String> = names.map(str::to_owned).into();
-        insta::assert_snapshot!(bars(&posterior(&[0.02, 0.07, 0.9], 0.01), &names), @"");
+        insta::assert_snapshot!(bars(&posterior(&[0.02, 0.07, 0.9], 0.01), &names), @r"
+          0001-mm-one                              ▌                          2.0 %
+          0002-mm-two                              █▋                         7.0 %
+          0003-mm-a-name-that-is-longer-than-a-li… █████████████████████▋    90.0 %
+          no patch                                 ▎                          1.0 %
+        ");
     }
 
     #[test]
