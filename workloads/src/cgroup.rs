@@ -60,10 +60,7 @@ pub struct Group {
 
 /// Removes the cgroups that killed processes have left.
 pub fn sweep() {
-    let root = match find() {
-        Some(Hierarchy::V1(root) | Hierarchy::V2(root)) => root,
-        None => return,
-    };
+    let Some(Hierarchy::V1(root) | Hierarchy::V2(root)) = find() else { return };
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
             // Not empty: another run's.
