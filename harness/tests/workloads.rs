@@ -15,7 +15,9 @@ fn outcomes(bench: &Bench) -> BTreeMap<String, (String, String)> {
     let run = bench.run(&["show", "latest", "--format", "json"]).expect(0, &[]).json();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let trials = run["trials"].as_array().unwrap().iter();
-    trials.map(|trial| (text(&trial["workload"]), (text(&trial["outcome"]), text(&trial["why"])))).collect()
+    // A cell's id is VARIANT.WORKLOAD.HASH.
+    let workload = |cell: &str| cell.split('.').nth(1).unwrap_or_default().to_owned();
+    trials.map(|trial| (workload(&text(&trial["cell"])), (text(&trial["outcome"]), text(&trial["why"])))).collect()
 }
 
 #[test]

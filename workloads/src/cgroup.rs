@@ -58,8 +58,22 @@ pub struct Group {
     v1: bool,
 }
 
+/// Removes the cgroups that killed processes have left.
+pub fn sweep() {
+    let Some(Hierarchy::V1(root) | Hierarchy::V2(root)) = find() else { return };
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            // Not empty: another run's.
+            let _ = rustix::fs::rmdir(entry.path());
+        }
+    }
+}
+
+/// How the names of ours begin.
+const PREFIX: &str = "torture-";
+
 impl Hierarchy {
-    /// Makes a cgroup; one of that name that is there already is as good.
+    /// Makes a cgroup, named `name` after a prefix; one of that name that is there already is as good.
     ///
     /// # Errors
     /// Those of mkdir(2).
@@ -68,7 +82,7 @@ impl Hierarchy {
             Self::V1(root) => (root, true),
             Self::V2(root) => (root, false),
         };
-        let at = root.join(name);
+        let at = root.join(format!("{PREFIX}{name}"));
         match rustix::fs::mkdir(&at, rustix::fs::Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),

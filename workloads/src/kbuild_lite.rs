@@ -46,8 +46,11 @@ const BUILDS: usize = 2;
 const JOBS: usize = 3;
 
 /// Headers of a tree, and how many of them a compiler reads.
-const HEADERS: u64 = 24;
-const INCLUDES: usize = 8;
+const HEADERS: u64 = 10;
+const INCLUDES: usize = 5;
+
+/// The most sources of a tree.
+const SOURCES: usize = 60;
 
 /// The largest header, object and heap, in pages.
 const HEADER: usize = 12;
@@ -64,7 +67,7 @@ const NO_MEMORY: u8 = 11;
 /// The sizes of a build.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
-    /// Sources, each of which becomes an object.
+    /// Sources, each of which becomes an object; few enough for a build to come to its end in seconds.
     sources: u64,
     /// The largest heap of a compiler, in pages.
     heap: usize,
@@ -88,7 +91,7 @@ impl Workload for KbuildLite {
         let pages = size.each(BUILDS, LEAST)?;
         let heap = HEAP.min(pages / 4 / JOBS);
         // An object is half as large as can be on average, and is there twice once it is linked.
-        let sources = ((pages - JOBS * heap) / (OBJECT + HEADER) / 2).max(JOBS) as u64;
+        let sources = ((pages - JOBS * heap) / (OBJECT + HEADER) / 2).clamp(JOBS, SOURCES) as u64;
         let shape = Shape { sources, heap };
         let tree = ask.scratch.tree();
         let mut says = vec![size.says(host)];
@@ -167,11 +170,11 @@ fn make(life: &mut Life<'_>, at: &Path, shape: Shape, seed: u64) {
         return;
     }
     let tree = Tree { at, seed };
-    let files = (0..HEADERS).map(|n| (HEADER_FILE, n)).chain((0..shape.sources).map(|n| (SOURCE, n)));
-    for (kind, number) in files {
-        if life.check_or(WRITE, "writing a file", tree.write(kind, number), &[Errno::NOSPC]).is_none() {
-            return;
-        }
+    let write = |life: &Life<'_>, kind: &str, number: u64| {
+        life.check_or(WRITE, "writing a file", tree.write(kind, number), &[Errno::NOSPC]).is_some()
+    };
+    if !(0..HEADERS).all(|number| write(life, HEADER_FILE, number)) {
+        return;
     }
     let mut running: Vec<Pid> = Vec::new();
     for number in 0..shape.sources {
@@ -180,6 +183,10 @@ fn make(life: &mut Life<'_>, at: &Path, shape: Shape, seed: u64) {
             if !ended(life, &tree, done) {
                 return;
             }
+        }
+        // As late as can be: on huge=always each of these few pages comes as a huge one, which takes its time.
+        if !write(life, SOURCE, number) {
+            return;
         }
         running.extend(start(life, &tree, number, shape.heap));
     }

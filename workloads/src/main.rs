@@ -96,6 +96,9 @@ fn run() -> Result<u8, Failure> {
     let keep = swapping::Keep::now();
     let verdict = supervise::run(&plan, ask.seed, run.time, full, &mut output);
     drop(keep);
+    if full {
+        cgroup::sweep();
+    }
     ask.scratch.clean();
     let Verdict { end, violations } = verdict.map_err(Failure::Machine)?;
     Ok(match end {

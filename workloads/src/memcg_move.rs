@@ -85,7 +85,7 @@ fn tenant(life: &mut Life<'_>, hierarchy: Option<&Hierarchy>, (pages, swap): (us
     for round in 0..MOVES {
         // Two names a slot, so that what a killed tenant leaves behind is used and removed by the next.
         let next = hierarchy.and_then(|hierarchy| {
-            let name = format!("torture-{}-{}", life.slot, round % 2);
+            let name = format!("{}-{}", life.slot, round % 2);
             life.check(MAKE, "mkdir in a cgroup", hierarchy.make(&name))
         });
         let child = life.fork(|life| {

@@ -121,7 +121,7 @@ fn kill_one(life: &mut Life<'_>, region: &mut Patterned) -> Option<()> {
 
 /// Runs out of memory in a cgroup.
 fn run_out(life: &mut Life<'_>, hierarchy: &Hierarchy, seed: u64) {
-    let Some(group) = life.check(GROUP, "mkdir in a cgroup", hierarchy.make("torture-oom")) else { return };
+    let Some(group) = life.check(GROUP, "mkdir in a cgroup", hierarchy.make("oom")) else { return };
     life.check_or(GROUP, "a cgroup's limit", group.limit(LIMIT, Some(0)), &[Errno::BUSY]);
     let forked = life.fork(|life| {
         if life.check(GROUP, "cgroup.procs", group.enter(0)).is_none() {
