@@ -160,6 +160,7 @@
     if (mark && details.open) mark.parentElement.scrollTop = mark.offsetTop - mark.parentElement.offsetTop - 48;
   };
   document.querySelectorAll(".console").forEach((details) => {
+    toReport(details);
     details.addEventListener("toggle", () => toReport(details));
   });
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
