@@ -8,8 +8,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mmtorture
 PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	xz-utils tar cpio patch ccache git e2fsprogs
 
-.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figures-build figures-cover figures-bisect figure-symbols \
-	corpus fuzz-oracle bench-oracle dimensions-slow
+.PHONY: help setup build demo test lint unit e2e bed drgn proof fuzz figures-vmm figures-build figures-cover figures-bisect \
+	figures-report figure-symbols corpus fuzz-oracle bench-oracle dimensions-slow validators report-browser
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
@@ -17,6 +17,9 @@ help:
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
+	@echo 'make validators      what others read of our reports: kcidb-io, junitparser, kunit.py'
+	@echo 'make report-browser  a report of 10,000 trials in headless Chromium, and its pictures'
+	@echo 'make figures-report  the figures of docs/reports.md'
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
 	@echo 'make dimensions-slow    every dimension booted, with KASAN and lockdep'
 	@echo 'make fuzz    feed ten million mutated inputs to the VMM: ten minutes'
@@ -61,7 +64,7 @@ unit: setup
 bed: build
 	-$(BIN)/testbed fetch
 
-e2e: build bed drgn
+e2e: build bed drgn validators-installed
 	$(CARGO) test --release --workspace --locked --test '*'
 
 # Without Python's venv or a package index, the test is skipped.
@@ -74,6 +77,35 @@ drgn: build
 # Every dimension, with KASAN and lockdep, whose kernel takes some twenty minutes to build.
 dimensions-slow: build
 	MMTORTURE_SLOW=1 $(CARGO) test --release -p mmtorture-harness --locked --test dimensions -- --nocapture --test-threads=1
+
+# Without Python's venv or a package index, the tests are skipped.
+.PHONY: validators-installed
+validators-installed:
+	@[ -x $(CACHE)/validators/bin/junitparser ] || { \
+		python3 -m venv $(CACHE)/validators && \
+		$(CACHE)/validators/bin/pip install -q 'kcidb-io==141' 'junitparser==5.*' || \
+		{ rm -rf $(CACHE)/validators; echo 'validators are missing: python3 -m venv or pip failed' >&2; } }
+
+validators: setup validators-installed
+	$(CARGO) test --release -p mmtorture-harness --test report --locked -- --nocapture _take
+
+# A run of 10,000 cells with 200 failures, on consoles of MMTORTURE_CORPUS if there are any.
+REPORT := $(CURDIR)/target/figures-report
+$(REPORT)/report.html: build
+	$(CARGO) build --release --locked --quiet -p mmtorture-harness --example synthetic
+	rm -rf $(REPORT) && mkdir -p $(REPORT)/run
+	$(BIN)/examples/synthetic run $(REPORT)/run $(MMTORTURE_CORPUS)
+	bash -c 'time $(BIN)/mmtorture report latest --results $(REPORT)/run --output $@'
+	@ls -l $@
+
+# Needs Chromium, and npm for its driver; pictures land beside the report.
+report-browser: $(REPORT)/report.html
+	@command -v chromium >/dev/null || { echo 'chromium is missing: apt-get install chromium' >&2; exit 3; }
+	@[ -d $(CACHE)/browser/node_modules/playwright-core ] || npm install --silent --prefix $(CACHE)/browser playwright-core@1
+	PLAYWRIGHT_FOLDER=$(CACHE)/browser node harness/tests/browser/report.mjs $< $(REPORT)
+
+figures-report: $(REPORT)/report.html
+	$(BIN)/examples/synthetic history $(REPORT)/history $(MMTORTURE_CORPUS)
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect

@@ -73,7 +73,7 @@ impl History {
     pub fn note(run: &Run) {
         let Some(results) = run.dir.parent() else { return };
         let path = results.join(FILE);
-        let noted = Self::at(&path).and_then(|mut history| history.add(&[run.clone()]));
+        let noted = Self::at(&path).and_then(|mut history| history.add(std::slice::from_ref(run)));
         match noted {
             Ok(()) => {}
             Err(Trouble::Damaged(e)) => {

@@ -239,7 +239,7 @@ impl Account {
                 None => groups.push((trial.outcome, why, 1, trial)),
             }
         }
-        groups.sort_by(|a, b| (a.0, std::cmp::Reverse(a.2)).cmp(&(b.0, std::cmp::Reverse(b.2))));
+        groups.sort_by_key(|group| (group.0, std::cmp::Reverse(group.2)));
         groups
     }
 }

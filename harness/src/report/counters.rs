@@ -35,11 +35,14 @@ pub struct Workload {
     pub counters: Vec<(String, Counter)>,
 }
 
+/// What one trial moved.
+type Moved = BTreeMap<String, i64>;
+
 /// By workload.
 pub fn counters(account: &Account) -> BTreeMap<String, Workload> {
     let workload_of: BTreeMap<&str, &str> =
         account.cells.iter().map(|c| (c.id.as_str(), c.workload.as_str())).collect();
-    let mut done: BTreeMap<&str, (Vec<&BTreeMap<String, i64>>, Vec<&Claim>)> = BTreeMap::new();
+    let mut done: BTreeMap<&str, (Vec<&Moved>, Vec<&Claim>)> = BTreeMap::new();
     for trial in &account.trials {
         let (Some(end), Some(workload)) = (&trial.seen.done, workload_of.get(trial.cell.as_str())) else { continue };
         let entry = done.entry(workload).or_default();
@@ -53,7 +56,7 @@ pub fn counters(account: &Account) -> BTreeMap<String, Workload> {
     done.into_iter().map(|(name, (moved, claims))| (name.to_owned(), workload(&moved, &claims))).collect()
 }
 
-fn workload(moved: &[&BTreeMap<String, i64>], claims: &[&Claim]) -> Workload {
+fn workload(moved: &[&Moved], claims: &[&Claim]) -> Workload {
     let mut names: Vec<&str> = claims.iter().flat_map(|c| c.any_of.iter().map(String::as_str)).collect();
     let mut others: Vec<&str> = Vec::new();
     for name in moved.iter().flat_map(|m| m.keys()) {

@@ -88,8 +88,11 @@ pub fn oops(function: &str) -> String {
     .collect()
 }
 
+/// A trial, and which console is its own, if one is.
+pub type Tried = (Trial, Option<usize>);
+
 /// A run in memory: its header, cells, trials, and each trial's console if it has one.
-pub fn run(spec: &Spec, consoles: &[Console]) -> (Header, Vec<Cell>, Vec<(Trial, Option<usize>)>) {
+pub fn run(spec: &Spec, consoles: &[Console]) -> (Header, Vec<Cell>, Vec<Tried>) {
     let started = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * (20_000 + i64::from(spec.day)));
     let id = format!("{}-synthetic", started.strftime("%Y%m%dT%H%M%SZ"));
     let header = json!({
@@ -137,7 +140,7 @@ fn trial(n: usize, cell: &Cell, console: Option<&Console>) -> Value {
     let random = mixed(n as u64);
     let torture = 1200 + random % 800;
     let finding = console.and_then(|c| c.findings.iter().find(|f| f.is_failure()));
-    let silent = finding.is_none() && random % 41 == 0;
+    let silent = finding.is_none() && random.is_multiple_of(41);
     let (outcome, why) = match finding {
         Some(finding) => ("fail", finding.title.as_str()),
         None if silent => ("not-exercised", "swap-out: pswpout 0, expected 256"),

@@ -67,9 +67,9 @@ fn article(page: &mut String, account: &Account, n: usize, bug: &Bug, by_id: &BT
     page.push_str("</dl>\n");
     settings(page, account, bug, by_id);
     if let Some(found) = account.bisection(bug) {
-        let _ = write!(
+        let _ = writeln!(
             page,
-            "<div class=\"bisection\"><h4>Bisection over {}</h4><div class=\"scroll\">{}</div><pre tabindex=\"0\">{}</pre></div>\n",
+            "<div class=\"bisection\"><h4>Bisection over {}</h4><div class=\"scroll\">{}</div><pre tabindex=\"0\">{}</pre></div>",
             html(&found.series),
             bisection::picture(found),
             html(summary::bisection(found).trim_end())
@@ -89,9 +89,9 @@ fn article(page: &mut String, account: &Account, n: usize, bug: &Bug, by_id: &BT
         }
         None => page.push_str("<p class=\"quiet\">Its console was not kept.</p>\n"),
     }
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<div class=\"again\"><h4>Reproduce</h4>{}{}</div></article>\n",
+        "<div class=\"again\"><h4>Reproduce</h4>{}{}</div></article>",
         parts::command(&account.command(trial)),
         parts::command(&account.show(trial))
     );

@@ -73,9 +73,9 @@ fn head(page: &mut String, account: &Account, verdict: Verdict) {
         if let (Some(culprit), crate::bisect::Conclusion::Culprit { patch, confidence }) =
             (&bisection.culprit, &bisection.conclusion)
         {
-            let _ = write!(
+            let _ = writeln!(
                 page,
-                "<p class=\"culprit\">Culprit: <b>{}</b>, patch {patch} of {} of {}, confidence {:.1} %</p>\n",
+                "<p class=\"culprit\">Culprit: <b>{}</b>, patch {patch} of {} of {}, confidence {:.1} %</p>",
                 html(bisection.subject.as_deref().unwrap_or(culprit)),
                 bisection.patches.len(),
                 html(&bisection.series),
@@ -245,7 +245,7 @@ fn environment(page: &mut String, account: &Account) {
     for (name, value) in facts {
         let _ = write!(page, "<dt>{name}</dt><dd>{}</dd>", html(&value));
     }
-    let _ = write!(page, "<dt>Command</dt><dd>{}</dd></dl>\n", parts::command(&command.join(" ")));
+    let _ = writeln!(page, "<dt>Command</dt><dd>{}</dd></dl>", parts::command(&command.join(" ")));
     page.push_str(
         "<h3>Kernels</h3>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Variant</th><th scope=\"col\">Release</th><th scope=\"col\">Build</th>\
          <th scope=\"col\">Key</th></tr></thead><tbody>\n",

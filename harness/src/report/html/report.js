@@ -2,7 +2,7 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
-  const BATCH = 100;
+  const BATCH = 50;
   const SILENT = new Set(["not-exercised", "boot-failure", "build-failure", "infra-error"]);
   const number = (n) => n.toLocaleString("en-US");
   const element = (name, text, className) => {
@@ -59,7 +59,10 @@
     const exact = (text) => terms.every((term) => text.includes(`\0${term}\0`) || (!values.has(term) && text.includes(term)));
     matching = terms.length ? sorted.filter((row) => exact(row.text)) : sorted;
     const hit = new Set(matching.map((row) => row.bug));
-    bugs.forEach((bug, at) => { bug.hidden = terms.length > 0 && !hit.has(at) && !finds(bugText[at]); });
+    bugs.forEach((bug, at) => {
+      const hide = terms.length > 0 && !hit.has(at) && !finds(bugText[at]);
+      if (bug.hidden !== hide) bug.hidden = hide;
+    });
     byId("hits").textContent = terms.length ? `${number(matching.length)} trials` : "";
     body.replaceChildren();
     shown = 0;
@@ -160,6 +163,7 @@
     if (mark && details.open) mark.parentElement.scrollTop = mark.offsetTop - mark.parentElement.offsetTop - 48;
   };
   document.querySelectorAll(".console").forEach((details) => {
+    toReport(details);
     details.addEventListener("toggle", () => toReport(details));
   });
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
