@@ -115,7 +115,7 @@ fn mount_own(bytes: u64) -> Option<PathBuf> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).ok()?;
     std::fs::create_dir_all(&at).ok()?;
     let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
-    let setting = mmtorture_protocol::Shows::Bracketed.current(&enabled, "");
+    let setting = mmtorture_protocol::Shows::Bracketed.current(&enabled);
     let huge = match setting {
         Some("always") => ",huge=always",
         Some("madvise") => ",huge=advise",
