@@ -8,7 +8,7 @@ pub(super) fn mib(text: &str) -> Option<u64> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number: u64 = digits.parse().ok().filter(|n: &u64| n.to_string() == digits)?;
     let mib = match unit {
-        "M" if number % 1024 != 0 => number,
+        "M" if !number.is_multiple_of(1024) => number,
         "G" => number.checked_mul(1024)?,
         _ => return None,
     };
