@@ -74,7 +74,7 @@ drgn: build
 		{ rm -rf $(CACHE)/drgn; echo 'drgn is missing: python3 -m venv or pip failed' >&2; } }
 	@[ ! -x $(CACHE)/drgn/bin/drgn ] || $(BIN)/mmtorture build matrices/dump.yaml
 
-# Every dimension, with KASAN and lockdep, whose kernel takes some twenty minutes to build.
+# Every dimension, with KASAN and lockdep.
 dimensions-slow: build
 	MMTORTURE_SLOW=1 $(CARGO) test --release -p mmtorture-harness --locked --test dimensions -- --nocapture --test-threads=1
 

@@ -13,8 +13,10 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::NamedTempFile;
 
-/// What ext4 takes beside a swap file: its journal, tables, and some to spare.
-const EXT4_EXTRA_MIB: u64 = 32;
+/// What ext4 has for a swap file of that many MiB: a journal of up to 64, inode tables of a sixtieth, and some to spare.
+fn around(mib: u64) -> u64 {
+    mib + 64 + mib / 16
+}
 
 /// What a trial has to store things on.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ impl Storage {
         match shape.swap {
             Swap::None | Swap::Zram { .. } => {}
             Swap::Disk { mib } => disks.push(sparse(dir, "swap-", mib)?),
-            Swap::File { mib } => disks.push(ext4(dir, "swap-", mib + EXT4_EXTRA_MIB)?),
+            Swap::File { mib } => disks.push(ext4(dir, "swap-", around(mib))?),
         }
         let mut packed = None;
         match shape.scratch.backing {
