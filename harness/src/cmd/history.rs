@@ -31,8 +31,8 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         return Err(Error::request(format!("there is no folder {}, expected one with runs in it", results.display())));
     }
     let history = if args.rebuild { History::rebuild(results)? } else { History::open(results)? };
-    let all = history.signatures()?;
     let Some(asked) = &args.signature else {
+        let all = history.signatures()?;
         if args.format == Format::Json {
             print_json(&all)?;
         } else if all.is_empty() {
@@ -49,9 +49,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         }
         return Ok(0);
     };
-    let exact: Vec<_> = all.iter().filter(|s| [&s.signature, &s.title].contains(&asked)).collect();
-    let part: Vec<_> = all.iter().filter(|s| s.signature.contains(asked) || s.title.contains(asked)).collect();
-    let chosen = if exact.is_empty() { part } else { exact };
+    let chosen = history.matching(asked)?;
     if chosen.is_empty() {
         let index = history::path(results);
         return Err(Error::request(format!(
@@ -61,7 +59,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     }
     let mut whens = Vec::new();
     for one in chosen {
-        whens.extend(history.when(&one.signature)?);
+        whens.extend(history.when(&one)?);
     }
     if args.format == Format::Json {
         print_json(&whens)?;

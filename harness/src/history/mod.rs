@@ -225,6 +225,14 @@ impl History {
         Ok(question::signatures(&self.db).context("the history cannot be read")?)
     }
 
+    /// The signatures that `text` means: those that are it, or whose title is; else those that hold it.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn matching(&self, text: &str) -> Result<Vec<String>> {
+        Ok(question::matching(&self.db, text).context("the history cannot be read")?)
+    }
+
     /// When a signature was seen.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use rusqlite::{params, Connection, OptionalExtension, Result, Row};
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
 /// A signature over all runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,7 +65,7 @@ pub struct Variant {
 }
 
 /// Runs that [`When::runs`] tells of at most.
-const MAX_RUNS: i64 = 100;
+const MAX_RUNS: usize = 100;
 
 const ALL: &str = "
 SELECT s.text, s.title, f.id, f.started, l.id, l.started, t.runs, t.trials FROM (
@@ -91,69 +93,97 @@ pub fn signatures(db: &Connection) -> Result<Vec<Signature>> {
     rows.collect()
 }
 
-pub fn when(db: &Connection, text: &str) -> Result<Option<When>> {
-    let one = ALL.replace("GROUP BY", "WHERE signature = (SELECT n FROM signature WHERE text = ?1) GROUP BY");
-    let Some(found) = db.query_row(&one, [text], signature).optional()? else { return Ok(None) };
-    // Runs that tell: they put to work what it was seen on, and came to something.
-    let sighting = |row: &Row<'_>| Ok(Sighting { run: row.get(0)?, started_ms: row.get(1)? });
-    let tells = "
-        SELECT run.id, run.started FROM run WHERE run.started {beyond} ?2 AND EXISTS (
-            SELECT 1 FROM ran JOIN (
-                SELECT DISTINCT variant, workload FROM tally WHERE signature = (SELECT n FROM signature WHERE text = ?1)
-            ) USING (variant, workload) WHERE ran.run = run.n AND ran.said > 0
-        ) ORDER BY run.started {way} LIMIT 1";
-    let clean = |beyond: &str, way: &str, at: i64| {
-        let query = tells.replace("{beyond}", beyond).replace("{way}", way);
-        db.query_row(&query, params![text, at], sighting).optional()
+/// The signatures that are `text`, or whose title is; else those that hold it or whose title does.
+pub fn matching(db: &Connection, text: &str) -> Result<Vec<String>> {
+    let mut statement = db.prepare("SELECT text, title FROM signature ORDER BY n")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let all: Vec<(String, String)> = rows.collect::<Result<_>>()?;
+    let pick = |like: &dyn Fn(&str) -> bool| -> Vec<String> {
+        all.iter().filter(|(signature, title)| like(signature) || like(title)).map(|(s, _)| s.clone()).collect()
     };
-    let clean_before = clean("<", "DESC", found.first.started_ms)?;
-    let clean_since = clean(">", "ASC", found.last.started_ms)?;
+    let exact = pick(&|name| name == text);
+    Ok(if exact.is_empty() { pick(&|name| name.contains(text)) } else { exact })
+}
 
-    let mut statement = db.prepare(
-        "WITH mine AS (SELECT * FROM tally WHERE signature = (SELECT n FROM signature WHERE text = ?1))
-         SELECT variant, workload,
-            (SELECT sum(trials) FROM mine m WHERE m.variant = p.variant AND m.workload = p.workload),
-            sum(ran.said),
-            (SELECT count(DISTINCT kernel) FROM ran r JOIN mine m USING (run, variant, workload)
-             WHERE r.variant = p.variant AND r.workload = p.workload)
-         FROM (SELECT DISTINCT variant, workload FROM mine) p JOIN ran USING (variant, workload)
-         GROUP BY variant, workload ORDER BY 3 DESC",
-    )?;
-    let rows = statement.query_map([text], |row| {
-        Ok(Variant {
-            variant: row.get(0)?,
-            workload: row.get(1)?,
-            trials: row.get(2)?,
-            of: row.get(3)?,
-            kernels: row.get(4)?,
-            median_ms: None,
-        })
-    })?;
-    let mut variants: Vec<Variant> = rows.collect::<Result<_>>()?;
-    let mut times = db.prepare(
-        "SELECT after_ms FROM sighting WHERE signature = (SELECT n FROM signature WHERE text = ?1)
-         AND variant = ?2 AND workload = ?3 AND after_ms IS NOT NULL",
-    )?;
-    for variant in &mut variants {
-        let rows = times.query_map(params![text, variant.variant, variant.workload], |row| row.get(0))?;
-        let mut all: Vec<i64> = rows.collect::<Result<_>>()?;
-        let half = all.len() / 2;
-        variant.median_ms = (!all.is_empty()).then(|| *all.select_nth_unstable(half).1);
+/// A run, as far as a signature's places go.
+#[derive(Default)]
+struct Night {
+    id: String,
+    seen: i64,
+    said: i64,
+}
+
+pub fn when(db: &Connection, text: &str) -> Result<Option<When>> {
+    let named = db.query_row("SELECT n, title FROM signature WHERE text = ?1", [text], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+    });
+    let Some((signature, title)) = named.optional()? else { return Ok(None) };
+
+    // Where it was seen: by variant and workload, by run.
+    let mut places: BTreeMap<(String, String), BTreeMap<i64, i64>> = BTreeMap::new();
+    let mut statement = db.prepare("SELECT run, variant, workload, trials FROM tally WHERE signature = ?1")?;
+    let mut rows = statement.query([signature])?;
+    while let Some(row) = rows.next()? {
+        places.entry((row.get(1)?, row.get(2)?)).or_default().insert(row.get(0)?, row.get(3)?);
     }
 
-    let mut statement = db.prepare(
-        "WITH mine AS (SELECT * FROM tally WHERE signature = (SELECT n FROM signature WHERE text = ?1)),
-         newest AS (
-            SELECT n, id, started FROM run WHERE EXISTS (
-                SELECT 1 FROM ran JOIN (SELECT DISTINCT variant, workload FROM mine) USING (variant, workload)
-                WHERE ran.run = run.n AND ran.said > 0
-            ) ORDER BY started DESC LIMIT ?2
-         )
-         SELECT id, (SELECT coalesce(sum(trials), 0) FROM mine WHERE run = newest.n),
-            (SELECT sum(said) FROM ran JOIN (SELECT DISTINCT variant, workload FROM mine) USING (variant, workload) WHERE ran.run = newest.n)
-         FROM newest ORDER BY started",
+    // What else happened at those places, and so when it could have been seen.
+    let mut nights: BTreeMap<(i64, i64), Night> = BTreeMap::new();
+    let mut variants = Vec::new();
+    let mut ran = db.prepare(
+        "SELECT ran.run, run.started, run.id, said, kernel FROM ran JOIN run ON run.n = ran.run
+         WHERE variant = ?1 AND workload = ?2",
     )?;
-    let runs = statement.query_map(params![text, MAX_RUNS], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let runs = runs.collect::<Result<_>>()?;
-    Ok(Some(When { signature: found, clean_before, clean_since, variants, runs }))
+    let mut times = db.prepare(
+        "SELECT after_ms FROM sighting WHERE signature = ?1 AND variant = ?2 AND workload = ?3 AND after_ms IS NOT NULL",
+    )?;
+    for ((variant, workload), seen) in &places {
+        let (mut of, mut kernels) = (0, BTreeSet::new());
+        let mut rows = ran.query(params![variant, workload])?;
+        while let Some(row) = rows.next()? {
+            let (run, said): (i64, i64) = (row.get(0)?, row.get(3)?);
+            let night = nights.entry((row.get(1)?, run)).or_default();
+            if night.id.is_empty() {
+                night.id = row.get(2)?;
+            }
+            night.said += said;
+            of += said;
+            if let Some(trials) = seen.get(&run) {
+                night.seen += trials;
+                kernels.insert(row.get::<_, String>(4)?);
+            }
+        }
+        let rows = times.query_map(params![signature, variant, workload], |row| row.get(0))?;
+        let mut all: Vec<i64> = rows.collect::<Result<_>>()?;
+        let half = all.len() / 2;
+        variants.push(Variant {
+            variant: variant.clone(),
+            workload: workload.clone(),
+            trials: seen.values().sum(),
+            of,
+            kernels: i64::try_from(kernels.len()).unwrap_or_default(),
+            median_ms: (!all.is_empty()).then(|| *all.select_nth_unstable(half).1),
+        });
+    }
+    variants.sort_by_key(|v| std::cmp::Reverse(v.trials));
+    nights.retain(|_, night| night.said + night.seen > 0);
+    let sighting =
+        |((started, _), night): (&(i64, i64), &Night)| Sighting { run: night.id.clone(), started_ms: *started };
+    let seen = || nights.iter().filter(|(_, night)| night.seen > 0);
+    let (Some(first), Some(last)) = (seen().next(), seen().next_back()) else { return Ok(None) };
+    let newest = nights.len().saturating_sub(MAX_RUNS);
+    Ok(Some(When {
+        clean_before: nights.range(..first.0).next_back().map(sighting),
+        clean_since: nights.range((Excluded(last.0), Unbounded)).next().map(sighting),
+        runs: nights.values().skip(newest).map(|night| (night.id.clone(), night.seen, night.said)).collect(),
+        signature: Signature {
+            signature: text.to_owned(),
+            title,
+            runs: i64::try_from(seen().count()).unwrap_or_default(),
+            trials: seen().map(|(_, night)| night.seen).sum(),
+            first: sighting(first),
+            last: sighting(last),
+        },
+        variants,
+    }))
 }

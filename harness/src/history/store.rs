@@ -25,6 +25,7 @@ CREATE TABLE ran (
     kernel TEXT NOT NULL, trials INTEGER NOT NULL, said INTEGER NOT NULL, torture_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL,
     PRIMARY KEY (run, variant, workload)
 ) WITHOUT ROWID;
+CREATE INDEX ran_place ON ran (variant, workload, said, kernel);
 CREATE TABLE signature (n INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, title TEXT NOT NULL);
 CREATE TABLE sighting (
     signature INTEGER NOT NULL REFERENCES signature, run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
