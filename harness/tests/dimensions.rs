@@ -183,6 +183,10 @@ fn so_is_every_other_way() {
 
 #[test]
 fn what_is_built_in_shows_in_the_guest() {
+    if std::env::var_os("MMTORTURE_SLOW").is_none() {
+        eprintln!("skipped: it takes one more kernel of ten minutes; `make dimensions-slow` does it");
+        return;
+    }
     let booted = boot(FEATURES, "anon-churn", BUILT);
     booted.assert_as_asked(BUILT);
     assert_eq!(booted.trial["variant"], "base+debug-vm=off+thp-default=always");

@@ -48,7 +48,7 @@ fn listed() -> Vec<String> {
 fn without_huge_pages_what_is_about_them_is_not_exercised() {
     let _alone = alone();
     let bench = Bench::new();
-    let kernel = "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug, acpi, mm-more]}";
+    let kernel = "kernel: {source: 'debian:linux-source-6.1', kconfig: [base, guest, mm, debug, acpi, virtio, mm-more, features]}";
     let lines = format!(
         "{kernel}\ndimensions: {{thp: never, cpus: 2, memory: 320M, swap: 'zram:1G'}}\n\
          workloads: [thp-split-collapse, shmem-punch, mremap-collapse, exit-storm]\nseconds: 4"
