@@ -21,6 +21,10 @@ pub struct Rule {
 /// What a setting is.
 #[derive(Debug, Clone, Copy)]
 pub enum Is {
+    /// One of these; a kind stands for all its sizes, as `v1` for `v1:200M`.
+    OneOf(&'static [&'static str]),
+    /// None of these.
+    NoneOf(&'static [&'static str]),
     /// Any number.
     Number,
     /// A smaller number than the setting of that dimension, which the rule names before.
@@ -28,16 +32,30 @@ pub enum Is {
 }
 
 /// Every rule.
-pub const TABLE: &[Rule] = &[Rule {
-    forbid: &[("numa", Is::Number), ("cpus", Is::LessThan("numa"))],
-    why: "each NUMA node has CPUs: both machines deal them out evenly",
-    source: "arch/x86/mm/srat.c, acpi_numa_processor_affinity_init",
-}];
+pub const TABLE: &[Rule] = &[
+    Rule {
+        forbid: &[("numa", Is::Number), ("cpus", Is::LessThan("numa"))],
+        why: "each NUMA node has CPUs: both machines deal them out evenly",
+        source: "arch/x86/mm/srat.c, acpi_numa_processor_affinity_init",
+    },
+    Rule {
+        forbid: &[("move-charge", Is::OneOf(&["on"])), ("memcg", Is::NoneOf(&["v1"]))],
+        why: "only groups of the first version move charges",
+        source: "mm/memcontrol.c, mem_cgroup_legacy_files",
+    },
+    Rule {
+        forbid: &[("tmpfs-huge", Is::NoneOf(&["never"])), ("backing", Is::OneOf(&["ext4-disk"]))],
+        why: "there is no tmpfs to have huge pages",
+        source: "mm/shmem.c, shmem_parse_one",
+    },
+];
 
 impl Rule {
     /// `numa=N cpus<numa`.
     pub fn text(&self) -> String {
         let part = |(name, is): &(&str, Is)| match is {
+            Is::OneOf(settings) => format!("{name}={}", settings.join("|")),
+            Is::NoneOf(settings) => format!("{name}!={}", settings.join("|")),
             Is::Number => format!("{name}=N"),
             Is::LessThan(other) => format!("{name}<{other}"),
         };
@@ -88,7 +106,10 @@ impl Rule {
 impl Is {
     fn holds(self, setting: &str, chosen: &[(&'static str, String)]) -> bool {
         let number = |text: &str| text.parse::<u64>().ok();
+        let among = |settings: &[&str]| settings.iter().any(|s| *s == setting || setting.split(':').next() == Some(s));
         match self {
+            Self::OneOf(settings) => among(settings),
+            Self::NoneOf(settings) => !among(settings),
             Self::Number => number(setting).is_some(),
             Self::LessThan(other) => {
                 let other = chosen.iter().find(|(name, _)| *name == other).and_then(|(_, s)| number(s));
@@ -104,6 +125,8 @@ fn default(dimension: &str) -> Option<String> {
     match dimension {
         "cpus" => Some(shape.cpus.to_string()),
         "numa" => Some(shape.nodes.to_string()),
+        "memcg" => Some("none".to_owned()),
+        "backing" => Some("tmpfs".to_owned()),
         _ => None,
     }
 }

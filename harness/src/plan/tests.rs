@@ -89,6 +89,19 @@ fn settings(plan: &Plan) -> Vec<String> {
     plan.cells.iter().map(text).collect()
 }
 
+#[test]
+fn what_the_kernel_does_not_have_is_left_out() {
+    let cells = |dimensions: &str| {
+        let plan = plan(&format!("{HEAD}dimensions: {{{dimensions}}}\n{REST}")).unwrap();
+        (plan.cells.len(), plan.choice.illegal)
+    };
+    assert_eq!(cells("move-charge: [off, on], memcg: [none, 'v1:200M', 'v2:200M']"), (4, Some(2)));
+    assert_eq!(cells("move-charge: [off, on]"), (1, Some(1)), "no memcg is the default");
+    let huge = "tmpfs-huge: [never, always, advise]";
+    assert_eq!(cells(&format!("{huge}, backing: [tmpfs, 'ext4-loop:128M', 'ext4-disk:128M']")), (7, Some(2)));
+    assert_eq!(cells(huge), (3, Some(0)));
+}
+
 /// More combinations than could ever be listed.
 #[test]
 fn a_huge_product_is_covered_by_few_cells() {
