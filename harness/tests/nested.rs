@@ -22,6 +22,10 @@ fn share() -> PathBuf {
 }
 
 fn bed() -> Option<&'static Testbed> {
+    if std::env::var_os("MMTORTURE_NESTED").is_none() {
+        println!("skipped: the testbed itself freezes now and then (docs/testbed.md); `make nested` runs this");
+        return None;
+    }
     Testbed::shared(&Options { memory_mib: 3072, shares: vec![share()], ..Options::default() })
 }
 
