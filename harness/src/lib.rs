@@ -28,6 +28,7 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod series;
+pub mod stats;
 pub mod suggest;
 pub mod symbolize;
 pub mod table;

@@ -112,9 +112,7 @@ impl<'a> Builder<'a> {
             ready::check(recipe)?;
             return Ok(Vec::new());
         }
-        self.tools(recipe.kernel.toolchain)?;
-        let source = self.source(recipe, watch)?;
-        Ok(patched(&source, variant)?.notes)
+        Ok(self.inputs(variant, watch)?.applied.notes)
     }
 
     /// The variant's kernel, built unless it is in the cache; whether it was.
@@ -126,16 +124,13 @@ impl<'a> Builder<'a> {
         if let SourceSpec::Image(_) = recipe.kernel.source {
             return Ok((ready::get(recipe, self.cache, self.interrupt)?, false));
         }
-        let tools = self.tools(recipe.kernel.toolchain)?;
-        let source = self.source(recipe, watch)?;
-        let applied = patched(&source, variant)?;
-        let config_key = config_key(&source, &tools, variant, &applied);
-        let config_path = self.cache.path("configs", &config_key);
+        let inputs = self.inputs(variant, watch)?;
+        let Inputs { source, tools, applied, config_path } = &inputs;
 
         // The fast way: the final .config is known, so the key is, and the image may be there.
-        if let Ok(config) = std::fs::read_to_string(&config_path) {
+        if let Ok(config) = std::fs::read_to_string(config_path) {
             kconfig::check(&recipe.fragments, &config).map_err(Error::request)?;
-            if let Some(kernel) = self.cached(&key(&source, &tools, &applied, &config))? {
+            if let Some(kernel) = self.cached(&inputs.key(&config))? {
                 return Ok((kernel, false));
             }
         }
@@ -144,24 +139,24 @@ impl<'a> Builder<'a> {
         let tree_id = format!("{}-{}{}", short(&source.lineage), short(&requested), tools.tag());
         let lock = self.cache.lock(TREES, &tree_id, self.interrupt)?;
         self.cache.used(TREES, &tree_id);
-        let tree = Tree::open(&source, self.cache.path(TREES, &tree_id), self.interrupt, watch)?;
+        let tree = Tree::open(source, self.cache.path(TREES, &tree_id), self.interrupt, watch)?;
         let mut history = tree.history();
-        history.pending.extend(tree.sync(&applied)?);
+        history.pending.extend(tree.sync(applied)?);
         tree.remember(&history)?;
-        let make = Make { tree: &tree, cache: self.cache, tools: &tools, lock: &lock, interrupt: self.interrupt };
+        let make = Make { tree: &tree, cache: self.cache, tools, lock: &lock, interrupt: self.interrupt };
 
-        let config = match std::fs::read_to_string(&config_path) {
+        let config = match std::fs::read_to_string(config_path) {
             Ok(config) => config,
             Err(_) => {
                 watch(Step::Configure);
                 let config = make.configure(&recipe.fragments)?;
                 files::create_dir(&self.cache.root().join("configs"))?;
-                files::write(&config_path, config.as_bytes())?;
+                files::write(config_path, config.as_bytes())?;
                 config
             }
         };
         kconfig::check(&recipe.fragments, &config).map_err(Error::request)?;
-        let key = key(&source, &tools, &applied, &config);
+        let key = inputs.key(&config);
         // Another process may have built it while we waited for the tree.
         if let Some(kernel) = self.cached(&key)? {
             return Ok((kernel, false));
@@ -201,12 +196,17 @@ impl<'a> Builder<'a> {
     /// # Errors
     /// The source is missing, or a patch does not apply.
     pub fn cached_variant(&self, variant: &Variant) -> Result<bool> {
-        let source = self.source(&variant.recipe, &|_| {})?;
+        let inputs = self.inputs(variant, &|_| {})?;
+        let config = std::fs::read_to_string(&inputs.config_path);
+        Ok(config.is_ok_and(|config| self.cache.path(KERNELS, &inputs.key(&config)).is_dir()))
+    }
+
+    fn inputs(&self, variant: &Variant, watch: &dyn Fn(Step)) -> Result<Inputs> {
         let tools = self.tools(variant.recipe.kernel.toolchain)?;
+        let source = self.source(&variant.recipe, watch)?;
         let applied = patched(&source, variant)?;
-        let config =
-            std::fs::read_to_string(self.cache.path("configs", &config_key(&source, &tools, variant, &applied)));
-        Ok(config.is_ok_and(|config| self.cache.path(KERNELS, &key(&source, &tools, &applied, &config)).is_dir()))
+        let config_path = self.cache.path("configs", &config_key(&source, &tools, variant, &applied));
+        Ok(Inputs { source, tools, applied, config_path })
     }
 
     fn source(&self, recipe: &Recipe, watch: &dyn Fn(Step)) -> Result<Arc<Source>> {
@@ -254,6 +254,30 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// What a variant's kernel is made of, but for its final .config.
+struct Inputs {
+    source: Arc<Source>,
+    tools: Arc<Tools>,
+    applied: Applied,
+    /// Where the cache has the final .config, once it was made.
+    config_path: PathBuf,
+}
+
+impl Inputs {
+    /// The kernel's key, with that final .config.
+    fn key(&self, config: &str) -> String {
+        let mut hash = Hasher::new("kernel").field(&self.source.id).field(&self.tools.version).field(config);
+        for (path, content) in &self.applied.files {
+            hash = hash.field(path);
+            hash = match content {
+                Some(bytes) => hash.field("file").field(bytes),
+                None => hash.field("deleted"),
+            };
+        }
+        hash.finish()
+    }
+}
+
 /// What the final .config follows from: the source's Kconfig files as patched, the fragments, the compiler (whose
 /// abilities Kconfig asks for).
 fn config_key(source: &Source, tools: &Tools, variant: &Variant, applied: &Applied) -> String {
@@ -265,18 +289,6 @@ fn config_key(source: &Source, tools: &Tools, variant: &Variant, applied: &Appli
         if kconfig::is_input(path) {
             hash = hash.field(path).field(content.as_deref().unwrap_or_default());
         }
-    }
-    hash.finish()
-}
-
-fn key(source: &Source, tools: &Tools, applied: &Applied, config: &str) -> String {
-    let mut hash = Hasher::new("kernel").field(&source.id).field(&tools.version).field(config);
-    for (path, content) in &applied.files {
-        hash = hash.field(path);
-        hash = match content {
-            Some(bytes) => hash.field("file").field(bytes),
-            None => hash.field("deleted"),
-        };
     }
     hash.finish()
 }

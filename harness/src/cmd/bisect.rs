@@ -1,13 +1,13 @@
 //! `mmtorture bisect`.
 
-use super::run::{machine, AskArgs};
-use super::{cores, positive, print, print_json, read_plan, Format, ResultsArg};
+use super::guests::GuestArgs;
+use super::run::AskArgs;
+use super::{cores, print, print_json, read_plan, Format, ResultsArg};
 use crate::build::Builder;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::image::Programs;
 use crate::interrupt::Interrupt;
-use crate::machine::choose::{AskedAccel, AskedMachine};
 use crate::progress::Progress;
 use crate::record::Run;
 use crate::run::{bisecting, check_patches, summary, Runner};
@@ -27,15 +27,8 @@ pub(super) struct Args {
     matrix: Option<PathBuf>,
     #[command(flatten)]
     ask: AskArgs,
-    /// Guests at once; by default as many as the host's cores and memory bear
-    #[arg(long, value_name = "N", value_parser = positive)]
-    jobs: Option<usize>,
-    /// What runs the guests
-    #[arg(long, value_enum, default_value_t)]
-    machine: AskedMachine,
-    /// How it executes them
-    #[arg(long, value_enum, default_value_t)]
-    accel: AskedAccel,
+    #[command(flatten)]
+    guests: GuestArgs,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -68,7 +61,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         return Err(Error::request(format!("{} was not in that run: its matrix or series has changed since", cell.id)));
     }
 
-    let (machine, why) = machine(args.machine, args.accel, &programs)?;
+    let (machine, why) = args.guests.machine(&programs)?;
     let interrupt = Interrupt::install()?;
     let cache = Cache::open()?;
     let progress = Progress::new();
@@ -82,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         builder: &builder,
         machine: &*machine,
         base_image: &base_image,
-        jobs: args.jobs,
+        jobs: args.guests.jobs,
         bisect: Some(args.ask.ask()),
         cores: None,
         run: &run,

@@ -4,6 +4,7 @@ mod bisect;
 mod build;
 mod cache;
 mod doctor;
+mod guests;
 mod history;
 mod plan;
 mod report;

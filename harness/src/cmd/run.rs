@@ -1,16 +1,13 @@
 //! `mmtorture run`.
 
-use super::{cores, positive, print, read_plan, ResultsArg};
+use super::guests::GuestArgs;
+use super::{cores, print, read_plan, ResultsArg};
 use crate::build::Builder;
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::history::History;
 use crate::image::Programs;
 use crate::interrupt::Interrupt;
-use crate::machine::choose::{choose, AskedAccel, AskedMachine, Choice};
-use crate::machine::qemu::{self, Qemu};
-use crate::machine::vmm::Vmm;
-use crate::machine::Machine;
 use crate::plan::shard::Shard;
 use crate::plan::Cell;
 use crate::progress::Progress;
@@ -30,15 +27,8 @@ pub(super) struct Args {
     /// Only this part of the cells, as `plan --shards N` divides them
     #[arg(long, value_name = "I/N", conflicts_with = "cells")]
     shard: Option<Shard>,
-    /// Guests at once; by default as many as the host's cores and memory bear
-    #[arg(long, value_name = "N", value_parser = positive)]
-    jobs: Option<usize>,
-    /// What runs the guests
-    #[arg(long, value_enum, default_value_t)]
-    machine: AskedMachine,
-    /// How it executes them
-    #[arg(long, value_enum, default_value_t)]
-    accel: AskedAccel,
+    #[command(flatten)]
+    guests: GuestArgs,
     /// Keep a memory dump of the first failure of each signature
     #[arg(long)]
     core: bool,
@@ -74,7 +64,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     }
 
     // Before kernels are built for minutes.
-    let (machine, why) = machine(args.machine, args.accel, &programs)?;
+    let (machine, why) = args.guests.machine(&programs)?;
     let interrupt = Interrupt::install()?;
     let cache = Cache::open()?;
     let progress = Progress::new();
@@ -107,7 +97,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         builder: &builder,
         machine: &*machine,
         base_image: &base_image,
-        jobs: args.jobs,
+        jobs: args.guests.jobs,
         bisect: (!args.no_bisect).then(|| args.ask.ask()),
         cores: args.core.then(Cores::default),
         run: &run,
@@ -145,23 +135,6 @@ impl AskArgs {
 fn confidence(text: &str) -> std::result::Result<f64, String> {
     let wrong = || "expected a number from 0.5 to 0.9999".to_owned();
     text.parse().ok().filter(|p| (0.5..=0.9999).contains(p)).ok_or_else(wrong)
-}
-
-/// The machine that was asked for, and why it is that one.
-pub(super) fn machine(
-    machine: AskedMachine,
-    accel: AskedAccel,
-    programs: &Programs,
-) -> Result<(Box<dyn Machine>, String)> {
-    let (choice, why) = choose(machine, accel, mmtorture_vmm::probe)?;
-    let machine: Box<dyn Machine> = match choice {
-        Choice::Vmm { masks } => Box::new(Vmm::new(programs.vmm(), masks)),
-        Choice::Qemu(accel) => {
-            qemu::installed()?;
-            Box::new(Qemu::new(accel))
-        }
-    };
-    Ok((machine, why))
 }
 
 /// Where a file is, whatever the working directory.

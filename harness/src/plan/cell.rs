@@ -45,7 +45,7 @@ pub(super) fn cell_id(variant: &Variant, settings: &BTreeMap<String, String>, wo
         hash = hash.field(dimension).field(setting);
     }
     // What is built in is a setting like any other.
-    let words = variant.name.split('+').next().unwrap_or_default().replace(['/', ':'], "-");
+    let words = variant.plain_name().replace(['/', ':'], "-");
     // What a mix is made of is in the hash, and would be too long a name for a folder.
     let workload = workload.split(':').next().unwrap_or_default();
     format!("{words}.{workload}.{}", &hash.finish()[..8])

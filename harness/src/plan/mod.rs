@@ -217,16 +217,19 @@ impl Variant {
             }
             _ => ("base".to_owned(), None),
         };
-        let built_in: String = recipe.build.iter().map(|setting| format!("+{}", setting.name)).collect();
-        let name = name + &built_in;
+        let name = name + &suffix(&recipe.build);
         Self { name, recipe: recipe.clone(), series, patches }
+    }
+
+    /// Its name without what is built in.
+    fn plain_name(&self) -> &str {
+        self.name.strip_suffix(&suffix(&self.recipe.build)).unwrap_or(&self.name)
     }
 
     /// The same patches with these settings built in.
     fn with(&self, build: &[BuildSetting]) -> Self {
-        let name = self.name.split('+').next().unwrap_or_default();
-        let suffix: String = build.iter().map(|setting| format!("+{}", setting.name)).collect();
-        Self { name: format!("{name}{suffix}"), recipe: self.recipe.with(build), ..self.clone() }
+        let name = format!("{}{}", self.plain_name(), suffix(build));
+        Self { name, recipe: self.recipe.with(build), ..self.clone() }
     }
 
     /// Whether it has the same patches.
@@ -255,6 +258,11 @@ impl Variant {
         }
         hash.finish()
     }
+}
+
+/// What these settings add to a variant's name.
+fn suffix(build: &[BuildSetting]) -> String {
+    build.iter().map(|setting| format!("+{}", setting.name)).collect()
 }
 
 fn read_fragment(here: &Path, name: &FragmentName) -> Result<Fragment> {

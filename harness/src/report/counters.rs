@@ -1,7 +1,7 @@
 //! What the workloads moved in /proc/vmstat, over all trials that came to their end. Pure.
 
 use super::account::Account;
-use super::text;
+use crate::stats::median;
 use mmtorture_protocol::Claim;
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ fn workload(moved: &[&Moved], claims: &[&Claim]) -> Workload {
         let counter = Counter {
             claim: claim.map(|c| (c.shows.clone(), c.at_least)),
             least: by.iter().copied().min().unwrap_or_default(),
-            median: text::median(&mut by.iter().map(|&n| n as f64).collect::<Vec<_>>()).unwrap_or_default(),
+            median: median(&mut by.iter().map(|&n| n as f64).collect::<Vec<_>>()).unwrap_or_default(),
             most: by.iter().copied().max().unwrap_or_default(),
             still: by.iter().filter(|&&n| n == 0).count(),
         };

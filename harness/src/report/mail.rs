@@ -3,6 +3,7 @@
 use super::account::{Account, Bug};
 use super::{counters, text};
 use crate::run::summary;
+use crate::stats::median;
 use std::fmt::Write;
 
 /// The most of one report, in bytes, and the reports that are given whole.
@@ -77,7 +78,7 @@ fn tell(out: &mut String, account: &Account, n: usize, bug: &Bug) {
     }
     let times = account.times_to_fail(bug);
     if let ([first, ..], [.., last]) = (times.as_slice(), times.as_slice()) {
-        let median = text::median(&mut times.clone()).unwrap_or_default();
+        let median = median(&mut times.clone()).unwrap_or_default();
         let _ = writeln!(
             out,
             "  after {} of the workload (median; {} to {})",

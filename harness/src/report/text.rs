@@ -126,17 +126,6 @@ pub fn wrap(text: &str) -> String {
     out
 }
 
-/// The middle of numbers, which are sorted for it.
-pub fn median(numbers: &mut [f64]) -> Option<f64> {
-    numbers.sort_by(f64::total_cmp);
-    let half = numbers.len() / 2;
-    match numbers.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(numbers[half]),
-        _ => Some(f64::midpoint(numbers[half - 1], numbers[half])),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +139,6 @@ mod tests {
         assert_eq!([shell("a/b=c"), shell(""), shell("it's $x")], ["a/b=c", "''", r"'it'\''s $x'"]);
         assert_eq!(head("ab\ncd\nef", 7), "ab\ncd\n");
         assert_eq!(head("äöü", 3), "ä");
-        assert_eq!(median(&mut [4.0, 1.0, 2.0, 9.0]), Some(3.0));
         assert_eq!(visible("\x1b[31m\u{202e}a\u{0}\r\n"), "\u{241b}[31m\\u{202e}a\u{2400}\n");
         assert_eq!(html("</script>\"'&"), "&lt;/script&gt;&quot;&#39;&amp;");
     }

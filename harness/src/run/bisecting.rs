@@ -301,9 +301,10 @@ impl<'a> Session<'a> {
         match of {
             Of::Prefix(version) => self.failure.variant.prefix(version),
             Of::Without(patch) => {
-                let patches = (0..self.failure.series.patches.len()).filter(|i| i + 1 != patch).collect();
-                let series = Some((self.failure.series, Selection::Without(patch)));
-                Variant::new(&self.failure.variant.recipe, series, patches)
+                let series = self.failure.series;
+                let without = Selection::Without(patch);
+                let patches = without.resolve(series.patches.len()).expect("a suspect is a patch of the series");
+                Variant::new(&self.failure.variant.recipe, Some((series, without)), patches)
             }
         }
     }

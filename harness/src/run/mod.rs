@@ -18,7 +18,7 @@ use crate::trial::dump::{Core, Cores};
 use crate::trial::{self, Job, Trial};
 use bisecting::Ask;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a run needs.
@@ -293,9 +293,4 @@ pub fn close(run: &Run, mut header: Header, results: &Result<Results>) -> Result
         }
     }
     run.write_header(&header)
-}
-
-/// Where runs go: `--results`, else `results` here.
-pub fn results_dir(asked: Option<&Path>) -> PathBuf {
-    asked.map_or_else(|| PathBuf::from("results"), Path::to_owned)
 }

@@ -5,6 +5,7 @@ use crate::oracle::{self, Finding};
 use crate::outcome::Outcome;
 use crate::plan::Cell;
 use crate::record::{Bisection, Header, State};
+use crate::stats::median;
 use crate::table::table;
 use crate::trial::Trial;
 use std::collections::BTreeMap;
@@ -97,29 +98,15 @@ pub fn times(trials: &[&Trial]) -> String {
         let found = trials.iter().filter_map(|t| t.seen.times.to_finding()).map(|d| d.as_secs_f64()).collect();
         for (what, mut seconds) in [("first event", hello), ("torture to finding", found)] {
             let seconds: &mut Vec<f64> = &mut seconds;
-            if seconds.len() >= ENOUGH {
-                seconds.sort_by(f64::total_cmp);
-                let (least, most) = (seconds[0], seconds[seconds.len() - 1]);
-                let n = seconds.len();
-                let _ = writeln!(
-                    text,
-                    "time: {variant}: {what}: median {:.2} s of {n} ({least:.2} to {most:.2})",
-                    median(seconds)
-                );
+            let n = seconds.len();
+            if let Some(median) = median(seconds).filter(|_| n >= ENOUGH) {
+                let (least, most) = (seconds[0], seconds[n - 1]);
+                let _ =
+                    writeln!(text, "time: {variant}: {what}: median {median:.2} s of {n} ({least:.2} to {most:.2})");
             }
         }
     }
     text
-}
-
-/// Of a sorted, non-empty list.
-fn median(sorted: &[f64]) -> f64 {
-    let half = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[half]
-    } else {
-        f64::midpoint(sorted[half - 1], sorted[half])
-    }
 }
 
 /// Rounded down: 99.97 % is not 100 %.
@@ -222,15 +209,4 @@ pub fn run(header: &Header, cells: &[Cell], trials: &[&Trial], bisections: &[Bis
     }
     let _ = writeln!(text, "machine: {}\nresults: {place}", header.machine);
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_median_is_the_middle() {
-        assert_eq!(median(&[1.0, 2.0, 9.0]), 2.0);
-        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), 3.0);
-    }
 }

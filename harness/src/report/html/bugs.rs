@@ -6,6 +6,7 @@ use super::super::dimensions::setting;
 use super::super::text::{self, html};
 use super::parts;
 use crate::run::summary;
+use crate::stats::median;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -124,7 +125,7 @@ fn times(sorted: &[f64]) -> String {
         [] => String::new(),
         [one] => text::seconds(*one),
         [first, .., last] => {
-            let median = text::median(&mut sorted.to_vec()).unwrap_or_default();
+            let median = median(&mut sorted.to_vec()).unwrap_or_default();
             format!(
                 "median {} of torture ({} to {}, {} times)",
                 text::seconds(median),
