@@ -13,11 +13,17 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::{mpsc, Mutex, OnceLock, PoisonError};
+use std::sync::{mpsc, Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long after SIGKILL a command may take to be gone. One that does not go is stuck in the outer kernel.
 const KILL_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a bed is asked whether it is still there.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// How long it may leave that unanswered. On a busy host an emulated processor may get no time for seconds.
+const FROZEN: Duration = Duration::from_secs(45);
 
 /// How much of a log an error message quotes.
 const QUOTED_LINES: usize = 20;
@@ -102,21 +108,31 @@ impl Testbed {
         Ok(Self { link: Mutex::new(link), console, hello, boot_time: start.elapsed() })
     }
 
-    /// The one bed of this process, booted with `options` by whoever comes first. For the tests of one binary: `None`
-    /// after a line `skipped: ...` on stderr if this host lacks something.
+    /// The bed of this process, booted with `options` by whoever comes first, and again when the last one broke. For the
+    /// tests of one binary: `None` after a line `skipped: ...` on stderr if this host lacks something.
     ///
     /// # Panics
     /// If nothing is missing and it does not boot: that is a failure, not a reason to skip.
-    pub fn shared(options: &Options) -> Option<&'static Self> {
-        static SHARED: OnceLock<Result<Testbed, Error>> = OnceLock::new();
-        match SHARED.get_or_init(|| Self::boot(options)) {
-            Ok(bed) => Some(bed),
+    pub fn shared(options: &Options) -> Option<Arc<Self>> {
+        static SHARED: Mutex<Option<Arc<Testbed>>> = Mutex::new(None);
+        // Poisoned: a boot failed, and the next one may not.
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bed) = shared.as_ref().filter(|bed| !bed.is_broken()) {
+            return Some(Arc::clone(bed));
+        }
+        match Self::boot(options) {
+            Ok(bed) => Some(Arc::clone(shared.insert(Arc::new(bed)))),
             Err(Error::Missing(what)) => {
                 eprintln!("skipped: {what}");
                 None
             }
             Err(Error::Failed(why)) => panic!("{why}"),
         }
+    }
+
+    /// Whether it takes no more commands: it froze, or died.
+    pub fn is_broken(&self) -> bool {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner).broken.is_some()
     }
 
     /// Runs a command to its end. Commands of several threads wait for each other; what one leaves running is killed.
@@ -193,8 +209,10 @@ impl Link {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut timed_out = false;
         let mut deadline = Instant::now() + job.limit;
+        let mut pulse = Pulse::new();
         loop {
-            match self.frames.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self.frames.recv_timeout(deadline.min(pulse.next()).saturating_duration_since(Instant::now())) {
+                Ok(Frame::Pong) => pulse.answered(),
                 Ok(Frame::Stdout(bytes)) => {
                     sink(Stream::Stdout, &bytes);
                     stdout.extend_from_slice(&bytes);
@@ -211,10 +229,17 @@ impl Link {
                 Ok(frame) => {
                     return Err(self.post_mortem(&format!("expected what the command says, not {frame:?}"), console))
                 }
+                Err(mpsc::RecvTimeoutError::Timeout) if Instant::now() < deadline => {
+                    if pulse.is_lost() {
+                        return Err(self.post_mortem("the outer guest froze", console));
+                    }
+                    pulse.asked();
+                    // If this fails the guest is gone, which the next turn finds out.
+                    let _ = Frame::Ping.write(&mut self.port);
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) if !timed_out => {
                     timed_out = true;
                     deadline = Instant::now() + KILL_PATIENCE;
-                    // If this fails the guest is gone, which the next turn finds out.
                     let _ = Frame::Kill.write(&mut self.port);
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -241,6 +266,38 @@ impl Link {
         }
         self.broken = Some(text.clone());
         Error::failed(text)
+    }
+}
+
+/// Questions and answers.
+#[derive(Debug)]
+struct Pulse {
+    /// When the last question went out that has no answer.
+    unanswered: Option<Instant>,
+    last: Instant,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self { unanswered: None, last: Instant::now() }
+    }
+
+    /// When there is something to do: to ask, or to give up.
+    fn next(&self) -> Instant {
+        self.unanswered.map_or(self.last + PULSE, |since| since + FROZEN)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.unanswered.is_some()
+    }
+
+    fn asked(&mut self) {
+        self.last = Instant::now();
+        self.unanswered = Some(self.last);
+    }
+
+    fn answered(&mut self) {
+        self.unanswered = None;
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 
 /// Which form of this protocol both sides speak. The guest's side is built into an initramfs by the host's, so a
 /// difference means that `testbed-init` is of another build.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The longest payload. Output comes in pieces far shorter; a longer length is a stream that went wrong.
 const MAX_PAYLOAD: usize = 1 << 20;
@@ -85,6 +85,10 @@ pub enum Frame {
     Run(Run),
     /// Host: kill what runs. Nothing may run any more by the time it arrives.
     Kill,
+    /// Host: are you there? To be answered at once, whatever runs.
+    Ping,
+    /// Guest: here, and every processor of mine, too.
+    Pong,
     /// Guest: ready.
     Hello(Hello),
     /// Guest: the command printed this.
@@ -106,6 +110,8 @@ impl Frame {
         let (kind, payload) = match self {
             Self::Run(run) => (b'r', serde_json::to_vec(run)?),
             Self::Kill => (b'k', Vec::new()),
+            Self::Ping => (b'?', Vec::new()),
+            Self::Pong => (b'!', Vec::new()),
             Self::Hello(hello) => (b'h', serde_json::to_vec(hello)?),
             Self::Stdout(bytes) => (b'o', bytes.clone()),
             Self::Stderr(bytes) => (b'e', bytes.clone()),
@@ -142,6 +148,8 @@ impl Frame {
         Ok(Some(match kind[0] {
             b'r' => Self::Run(json(&payload)?),
             b'k' => Self::Kill,
+            b'?' => Self::Ping,
+            b'!' => Self::Pong,
             b'h' => Self::Hello(json(&payload)?),
             b'o' => Self::Stdout(payload),
             b'e' => Self::Stderr(payload),
@@ -169,6 +177,8 @@ mod tests {
                 cwd: "/".into(),
             }),
             Frame::Kill,
+            Frame::Ping,
+            Frame::Pong,
             Frame::Hello(Hello { version: 1, release: "6.1".into(), init_ms: 1, kvm_ms: None, ready_ms: 3 }),
             Frame::Stdout(vec![0, 255, b'\n']),
             Frame::Stderr(Vec::new()),
@@ -188,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_no_frame_is_refused() {
-        for bytes in [&b"?\0\0\0\0"[..], b"o\xff\xff\xff\xff", b"o\x05\0\0\0abc", b"x\x02\0\0\0{}", b"k\0"] {
+        for bytes in [&b"#\0\0\0\0"[..], b"o\xff\xff\xff\xff", b"o\x05\0\0\0abc", b"x\x02\0\0\0{}", b"k\0"] {
             assert!(Frame::read(&mut &*bytes).is_err(), "{bytes:?}");
         }
         let long = Frame::Stdout(vec![0; MAX_PAYLOAD + 1]);

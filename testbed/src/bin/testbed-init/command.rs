@@ -1,5 +1,6 @@
 //! Running one command.
 
+use crate::pulse;
 use anyhow::Context as _;
 use mmtorture_testbed::wire::{Exit, Frame, Run};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -63,6 +64,7 @@ fn watch(mut child: Child, port: &mut File) -> anyhow::Result<i32> {
         if from_host {
             match Frame::read(port)?.context("the host is gone")? {
                 Frame::Kill => kill_all(),
+                Frame::Ping => pulse::answer(port)?,
                 frame => Frame::Fatal(format!("expected no {frame:?} during a command")).write(port)?,
             }
         }

@@ -5,6 +5,7 @@
 
 mod command;
 mod keys;
+mod pulse;
 mod root;
 
 use anyhow::{ensure, Context as _};
@@ -67,6 +68,7 @@ fn live() -> anyhow::Result<()> {
             Frame::Run(run) => command::run(&run, &mut port)?,
             // It came too late: the command had ended.
             Frame::Kill => {}
+            Frame::Ping => pulse::answer(&mut port)?,
             frame => Frame::Fatal(format!("expected a command, not {frame:?}")).write(&mut port)?,
         }
     }
