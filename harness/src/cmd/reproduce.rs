@@ -47,6 +47,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<u8> {
     let (run, cell) = run_and_cell(&args.what)?;
+    // Before trials are run for minutes.
+    args.bundle.as_deref().map(bundle::folder).transpose()?;
     let run = Run::open(&args.results.dir, run)?;
     let header = run.header()?;
     let programs = Programs::find()?;

@@ -43,11 +43,14 @@ pub(super) fn run(args: &Args) -> Result<u8> {
 
 fn show_run(run: &Run, trials: &[(PathBuf, Trial)], format: Format) -> Result<()> {
     let (header, cells, bisections) = (run.header()?, run.cells()?, run.bisections()?);
-    let planned: Vec<_> = trials.iter().map(|(_, t)| t).collect();
+    let (planned, reproduction): (Vec<_>, _) = (trials.iter().map(|(_, t)| t).collect(), run.reproduction()?);
     if format == Format::Json {
-        return print_json(&serde_json::json!({ "run": header, "trials": planned, "bisections": bisections }));
+        return print_json(&serde_json::json!({
+            "run": header, "trials": planned, "bisections": bisections, "reproduction": reproduction
+        }));
     }
-    print(&summary::run(&header, &cells, &planned, &bisections, &run.dir.display().to_string()))
+    print(&summary::run(&header, &cells, &planned, &bisections, &run.dir.display().to_string()))?;
+    reproduction.map_or(Ok(()), |r| print(&format!("\n{}", r.text())))
 }
 
 fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format) -> Result<()> {

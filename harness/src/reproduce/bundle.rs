@@ -58,16 +58,25 @@ pub fn patches(variant: &Variant) -> Vec<(String, &[u8])> {
     variant.patches.iter().enumerate().map(of).collect()
 }
 
+/// The folder that a bundle is to go to.
+///
+/// # Errors
+/// There is none.
+pub fn folder(bundle: &Path) -> Result<&Path> {
+    let folder = bundle.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    Err(Error::request(format!("--bundle {}: there is no folder {}", bundle.display(), folder.display())))
+}
+
 impl Bundle<'_> {
     /// Writes it to `path`, whole or not at all; its size in bytes.
     ///
     /// # Errors
     /// The disk is full, a file is gone, or a signal came.
     pub fn write(&self, path: &Path, interrupt: &Interrupt) -> Result<u64> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !folder.is_dir() {
-            return Err(Error::request(format!("--bundle {}: no folder {}", path.display(), folder.display())));
-        }
+        let folder = folder(path)?;
         let context = || format!("cannot write {}", path.display());
         let tar = tempfile::tempfile_in(folder).with_context(context)?;
         let mut tar = self.pack(tar, interrupt).with_context(context)?;
