@@ -1,5 +1,6 @@
 //! Runs on disk. `results/README.md` documents the layout.
 
+use crate::bisect::settings::Verdict;
 use crate::bisect::{Conclusion, Tally};
 use crate::error::{Error, Result};
 use crate::files;
@@ -10,6 +11,7 @@ use crate::trial::{Trial, TRIAL};
 use anyhow::Context;
 use jiff::{SpanRound, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The version of the layout.
@@ -114,6 +116,39 @@ pub struct Bisection {
     /// Whether the culprit was shown to be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+}
+
+/// Which settings a failure needs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Needs {
+    /// The cell that failed.
+    pub cell: String,
+    /// The finding's title.
+    pub title: String,
+    /// Its signature: nothing else counted as a failure.
+    pub signature: String,
+    /// Its settings that have a plainer one, in the order in which they were looked at.
+    pub settings: Vec<Need>,
+    /// The settings of the smallest cell that was seen to fail.
+    pub smallest: BTreeMap<String, String>,
+    /// What its trials took, in seconds.
+    pub seconds: f64,
+}
+
+/// What is known of a setting.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Need {
+    /// The dimension.
+    pub dimension: String,
+    /// The cell's setting.
+    pub setting: String,
+    /// What was tried in its place.
+    pub instead: String,
+    /// What is known.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// What was seen with that other setting.
+    pub tally: Tally,
 }
 
 /// What became of taking the culprit out.
@@ -262,6 +297,29 @@ impl Run {
     /// Its folder cannot be made.
     pub fn bisect_log(&self, cell: &str, signature: &str) -> Result<PathBuf> {
         Ok(self.bisect_dir()?.join(format!("{}.log.jsonl", bisect_name(cell, signature))))
+    }
+
+    /// The log of the search for the settings that this failure needs.
+    ///
+    /// # Errors
+    /// Its folder cannot be made.
+    pub fn settings_log(&self, cell: &str, signature: &str) -> Result<PathBuf> {
+        Ok(self.settings_dir()?.join(format!("{}.log.jsonl", bisect_name(cell, signature))))
+    }
+
+    /// Writes what settings a failure needs.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_settings(&self, needs: &Needs) -> Result<()> {
+        let name = format!("{}.json", bisect_name(&needs.cell, &needs.signature));
+        Ok(files::write_json(&self.settings_dir()?.join(name), needs)?)
+    }
+
+    fn settings_dir(&self) -> Result<PathBuf> {
+        let folder = self.dir.join(BISECT).join("settings");
+        files::create_dir(&folder)?;
+        Ok(folder)
     }
 
     fn bisect_dir(&self) -> Result<PathBuf> {

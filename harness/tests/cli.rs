@@ -112,7 +112,7 @@ fn bisect_says_what_it_cannot_bisect() {
     let bench = Bench::new();
     bench.run(&["bisect", "latest"]).expect(2, &["'latest' names no cell, expected RUN/CELL"]);
     bench.run(&["bisect", "nope/cell"]).expect(2, &["no run 'nope'"]);
-    bench.run(&["bisect", "nope/cell", "--over", "weather"]).expect(2, &["possible values: series"]);
+    bench.run(&["bisect", "nope/cell", "--over", "weather"]).expect(2, &["possible values: series, settings"]);
     bench.run(&["bisect", "nope/cell", "--confidence", "1"]).expect(2, &["expected a number from 0.5 to 0.9999"]);
 }
 

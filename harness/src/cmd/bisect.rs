@@ -4,10 +4,12 @@ use super::guests::GuestArgs;
 use super::run::AskArgs;
 use super::runner::{run_and_cell, Setup};
 use super::{print, print_json, read_plan, Format, ResultsArg};
+use crate::bisect::settings::Verdict;
 use crate::error::{Error, Result};
 use crate::image::Programs;
+use crate::plan::Cell;
 use crate::record::Run;
-use crate::run::{bisecting, summary};
+use crate::run::{bisecting, settling, summary, Runner};
 use crate::trial::Trial;
 use std::path::PathBuf;
 
@@ -39,10 +41,11 @@ enum Over {
     /// The patches of the series.
     #[default]
     Series,
+    /// The settings: which of them the failure needs, on the kernel as it is.
+    Settings,
 }
 
 pub(super) fn run(args: &Args) -> Result<u8> {
-    let Over::Series = args.over;
     let (run, cell) = run_and_cell(&args.what)?;
     let run = Run::open(&args.results.dir, run)?;
     let header = run.header()?;
@@ -59,6 +62,9 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let builder = setup.builder(&plan)?;
     let runner = setup.runner(&plan, plan.cells.clone(), &builder, &run);
     let of_cell: Vec<Trial> = trials.iter().filter(|t| t.cell == cell.id).cloned().collect();
+    if args.over == Over::Settings {
+        return settings(args, &runner, cell, &of_cell);
+    }
     let failures = bisecting::failures(&runner, &of_cell);
     if failures.is_empty() {
         return Err(Error::request(format!(
@@ -76,4 +82,14 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         print(&bisections.iter().map(summary::bisection).collect::<Vec<_>>().join("\n"))?;
     }
     Ok(u8::from(bisections.iter().any(|b| b.culprit.is_some())))
+}
+
+fn settings(args: &Args, runner: &Runner<'_>, cell: &Cell, trials: &[Trial]) -> Result<u8> {
+    let needs = settling::run(runner, cell, trials, args.ask.ask())?;
+    if args.format == Format::Json {
+        print_json(&needs)?;
+    } else {
+        print(&summary::needs(&needs))?;
+    }
+    Ok(u8::from(needs.settings.iter().any(|need| matches!(need.verdict, Verdict::Needed { .. }))))
 }
