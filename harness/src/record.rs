@@ -1,14 +1,17 @@
 //! Runs on disk. `results/README.md` documents the layout.
 
+use crate::bisect::settings::Verdict;
 use crate::bisect::{Conclusion, Tally};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hash::Hasher;
 use crate::plan::{Cell, Plan};
+use crate::reproduce::Reproduction;
 use crate::trial::{Trial, TRIAL};
 use anyhow::Context;
 use jiff::{SpanRound, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The version of the layout.
@@ -19,6 +22,7 @@ const PLAN: &str = "plan.json";
 const MATRIX: &str = "matrix.yaml";
 const CELLS: &str = "cells";
 const BISECT: &str = "bisect";
+const REPRODUCE: &str = "reproduce.json";
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +54,9 @@ pub struct Header {
     /// The matrix's file, where it was read: what it names is relative to it.
     #[serde(default)]
     pub matrix_file: PathBuf,
+    /// The hash of the guests' programs. Empty in runs of versions that did not keep it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
     /// The machine, and why that one.
     pub machine: String,
     /// How far it is.
@@ -109,6 +116,39 @@ pub struct Bisection {
     /// Whether the culprit was shown to be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
+}
+
+/// Which settings a failure needs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Needs {
+    /// The cell that failed.
+    pub cell: String,
+    /// The finding's title.
+    pub title: String,
+    /// Its signature: nothing else counted as a failure.
+    pub signature: String,
+    /// Its settings that have a plainer one, in the order in which they were looked at.
+    pub settings: Vec<Need>,
+    /// The settings of the smallest cell that was seen to fail.
+    pub smallest: BTreeMap<String, String>,
+    /// What its trials took, in seconds.
+    pub seconds: f64,
+}
+
+/// What is known of a setting.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Need {
+    /// The dimension.
+    pub dimension: String,
+    /// The cell's setting.
+    pub setting: String,
+    /// What was tried in its place.
+    pub instead: String,
+    /// What is known.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// What was seen with that other setting.
+    pub tally: Tally,
 }
 
 /// What became of taking the culprit out.
@@ -259,6 +299,29 @@ impl Run {
         Ok(self.bisect_dir()?.join(format!("{}.log.jsonl", bisect_name(cell, signature))))
     }
 
+    /// The log of the search for the settings that this failure needs.
+    ///
+    /// # Errors
+    /// Its folder cannot be made.
+    pub fn settings_log(&self, cell: &str, signature: &str) -> Result<PathBuf> {
+        Ok(self.settings_dir()?.join(format!("{}.log.jsonl", bisect_name(cell, signature))))
+    }
+
+    /// Writes what settings a failure needs.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_settings(&self, needs: &Needs) -> Result<()> {
+        let name = format!("{}.json", bisect_name(&needs.cell, &needs.signature));
+        Ok(files::write_json(&self.settings_dir()?.join(name), needs)?)
+    }
+
+    fn settings_dir(&self) -> Result<PathBuf> {
+        let folder = self.dir.join(BISECT).join("settings");
+        files::create_dir(&folder)?;
+        Ok(folder)
+    }
+
     fn bisect_dir(&self) -> Result<PathBuf> {
         let folder = self.dir.join(BISECT);
         files::create_dir(&folder)?;
@@ -276,6 +339,23 @@ impl Run {
             .filter(|path| path.extension().is_some_and(|e| e == "json"))
             .map(|path| Ok(files::read_json(path)?))
             .collect()
+    }
+
+    /// Writes what running a failure again came to: such a run is of one cell.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_reproduction(&self, reproduction: &Reproduction) -> Result<()> {
+        Ok(files::write_json(&self.dir.join(REPRODUCE), reproduction)?)
+    }
+
+    /// What running a failure again came to, if that is what the run was for.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn reproduction(&self) -> Result<Option<Reproduction>> {
+        let path = self.dir.join(REPRODUCE);
+        Ok(if path.is_file() { Some(files::read_json(&path)?) } else { None })
     }
 
     /// The planned trials that came to an outcome, by cell and seed, with their folders.

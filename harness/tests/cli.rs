@@ -99,11 +99,20 @@ fn a_machine_that_cannot_be_is_refused() {
 }
 
 #[test]
+fn reproduce_says_what_it_cannot_reproduce() {
+    let bench = Bench::new();
+    bench.run(&["reproduce", "latest"]).expect(2, &["'latest' names no cell, expected RUN/CELL"]);
+    bench.run(&["reproduce", "nope/cell"]).expect(2, &["no run 'nope'"]);
+    bench.run(&["reproduce", "nope/cell", "--trials", "0"]).expect(2, &["1..=100000"]);
+    bench.run(&["reproduce", "nope/cell", "--bundle", "/nowhere/b"]).expect(2, &["there is no folder /nowhere"]);
+}
+
+#[test]
 fn bisect_says_what_it_cannot_bisect() {
     let bench = Bench::new();
     bench.run(&["bisect", "latest"]).expect(2, &["'latest' names no cell, expected RUN/CELL"]);
     bench.run(&["bisect", "nope/cell"]).expect(2, &["no run 'nope'"]);
-    bench.run(&["bisect", "nope/cell", "--over", "weather"]).expect(2, &["possible values: series"]);
+    bench.run(&["bisect", "nope/cell", "--over", "weather"]).expect(2, &["possible values: series, settings"]);
     bench.run(&["bisect", "nope/cell", "--confidence", "1"]).expect(2, &["expected a number from 0.5 to 0.9999"]);
 }
 

@@ -7,6 +7,7 @@
 pub mod choose;
 pub mod horizon;
 pub mod model;
+pub mod settings;
 pub mod verify;
 
 use model::{Counts, Posterior};
@@ -54,6 +55,23 @@ pub struct Tally {
     pub clean_seconds: f64,
     /// Trials that said nothing.
     pub other: u32,
+}
+
+impl Tally {
+    /// Counts one more trial.
+    pub fn add(&mut self, evidence: Evidence) {
+        match evidence {
+            Evidence::Hit(seconds) => {
+                self.hits += 1;
+                self.hit_seconds += seconds;
+            }
+            Evidence::Clean(seconds) => {
+                self.clean += 1;
+                self.clean_seconds += seconds;
+            }
+            Evidence::Other | Evidence::TooShort | Evidence::Unbuildable => self.other += 1,
+        }
+    }
 }
 
 /// What is asked of a bisection.
@@ -212,18 +230,7 @@ impl Bisect {
     pub fn tallies(&self) -> Vec<Tally> {
         let mut tallies = vec![Tally::default(); self.counts.len()];
         for &(version, evidence) in &self.trials {
-            let tally = &mut tallies[version];
-            match evidence {
-                Evidence::Hit(seconds) => {
-                    tally.hits += 1;
-                    tally.hit_seconds += seconds;
-                }
-                Evidence::Clean(seconds) => {
-                    tally.clean += 1;
-                    tally.clean_seconds += seconds;
-                }
-                Evidence::Other | Evidence::TooShort | Evidence::Unbuildable => tally.other += 1,
-            }
+            tallies[version].add(evidence);
         }
         tallies
     }

@@ -6,6 +6,7 @@
 use super::factors::Factors;
 use crate::cover::{Forbid, Literal};
 use crate::matrix::dimension::Shape;
+use std::collections::BTreeMap;
 
 /// A combination that is illegal in every matrix, in the form of an item of `forbid:`.
 #[derive(Debug)]
@@ -60,6 +61,17 @@ impl Rule {
             Is::LessThan(other) => format!("{name}<{other}"),
         };
         self.forbid.iter().map(part).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether a cell of these settings breaks it.
+    pub(super) fn breaks(&self, settings: &BTreeMap<String, String>) -> bool {
+        let mut chosen = Vec::new();
+        self.forbid.iter().all(|&(name, is)| {
+            let Some(setting) = settings.get(name).cloned().or_else(|| default(name)) else { return false };
+            let holds = is.holds(&setting, &chosen);
+            chosen.push((name, setting));
+            holds
+        })
     }
 
     /// The combinations of this matrix's settings that the rule is about.
@@ -135,6 +147,17 @@ fn default(dimension: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::matrix::dimension;
+
+    #[test]
+    fn a_cell_of_its_own_is_held_to_the_rules() {
+        let breaks = |settings: &[(&str, &str)]| {
+            let settings = settings.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+            TABLE.iter().any(|rule| rule.breaks(&settings))
+        };
+        assert!(breaks(&[("numa", "2"), ("cpus", "1")]) && !breaks(&[("numa", "2"), ("cpus", "2")]));
+        assert!(breaks(&[("move-charge", "on")]), "no control group is the default");
+        assert!(!breaks(&[("move-charge", "on"), ("memcg", "v1:200M")]));
+    }
 
     #[test]
     fn rules_name_dimensions_that_there_are() {

@@ -7,9 +7,11 @@ mod factors;
 pub mod legal;
 mod order;
 pub mod shard;
+mod switch;
 
 pub use cell::Cell;
 pub use choose::{Choice, LeftOut, Tuples};
+pub use switch::Switch;
 
 use crate::error::{Error, Result};
 use crate::hash::Hasher;

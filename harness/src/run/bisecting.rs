@@ -19,13 +19,13 @@ use std::time::Instant;
 const FIRST_SEED: u64 = 1 << 32;
 
 /// The shortest trial, in seconds: a workload needs a while to build up pressure.
-const SHORTEST: u32 = 10;
+pub(super) const SHORTEST: u32 = 10;
 
 /// What building a neighbour of a kernel that there is takes, in seconds, until one was built.
 const BUILD: f64 = 40.0;
 
 /// What a trial takes beside its torture, in seconds, until one was run.
-const BOOT: f64 = 5.0;
+pub(super) const BOOT: f64 = 5.0;
 
 /// What is asked of a run's bisections.
 #[derive(Debug, Clone, Copy)]
@@ -116,23 +116,23 @@ struct Session<'a> {
 }
 
 /// The mean of what was measured, or a guess.
-struct Mean {
+pub(super) struct Mean {
     sum: f64,
     count: u32,
     guess: f64,
 }
 
 impl Mean {
-    fn new(guess: f64) -> Self {
+    pub(super) fn new(guess: f64) -> Self {
         Self { sum: 0.0, count: 0, guess }
     }
 
-    fn add(&mut self, x: f64) {
+    pub(super) fn add(&mut self, x: f64) {
         self.sum += x;
         self.count += 1;
     }
 
-    fn get(&self) -> f64 {
+    pub(super) fn get(&self) -> f64 {
         if self.count == 0 {
             self.guess
         } else {
@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
     fn note(&mut self, of: Of, evidence: Evidence, cost: f64) {
         match of {
             Of::Prefix(version) => self.bisect.record(version, evidence, cost),
-            Of::Without(_) => {
+            Of::Without(_) | Of::Switched(_) => {
                 self.aside.push((of, evidence));
                 self.bisect.spend(cost);
             }
@@ -300,6 +300,7 @@ impl<'a> Session<'a> {
     fn variant(&self, of: Of) -> Variant {
         match of {
             Of::Prefix(version) => self.failure.variant.prefix(version),
+            Of::Switched(_) => Variant::clone(self.failure.variant),
             Of::Without(patch) => {
                 let series = self.failure.series;
                 let without = Selection::Without(patch);
@@ -415,7 +416,7 @@ impl<'a> Session<'a> {
 }
 
 /// Only a finding of the same signature counts as bad, only a pass as good.
-fn evidence(trial: &Trial, signature: &str, longest: f64) -> Evidence {
+pub(super) fn evidence(trial: &Trial, signature: &str, longest: f64) -> Evidence {
     let seconds = f64::from(trial.seconds);
     match trial.outcome {
         Outcome::Pass => Evidence::Clean(seconds),

@@ -48,6 +48,8 @@ pub enum Of {
     Prefix(usize),
     /// All patches but this one, counted from 1.
     Without(usize),
+    /// The series' own, in the cell with these switches thrown.
+    Switched(u32),
 }
 
 /// A log that is open.

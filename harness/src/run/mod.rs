@@ -4,6 +4,8 @@ mod bars;
 pub mod bisecting;
 mod journal;
 mod pool;
+pub mod reproducing;
+pub mod settling;
 pub mod summary;
 
 use crate::build::{BuildError, Builder, Kernel, Step};

@@ -1,10 +1,11 @@
 //! A run in words: what a person reads at its end, and again from `show`.
 
-use crate::bisect::Conclusion;
+use crate::bisect::settings::Verdict;
+use crate::bisect::{Conclusion, Tally};
 use crate::oracle::{self, Finding};
 use crate::outcome::Outcome;
 use crate::plan::Cell;
-use crate::record::{Bisection, Header, State};
+use crate::record::{Bisection, Header, Needs, State};
 use crate::stats::median;
 use crate::table::table;
 use crate::trial::Trial;
@@ -159,18 +160,47 @@ pub fn bisection(b: &Bisection) -> String {
     for (k, tally) in b.tallies.iter().enumerate().filter(|(_, t)| t.hits + t.clean + t.other > 0) {
         let name = if k == 0 { "base".to_owned() } else { format!("prefix:{k}") };
         let _ = write!(text, "         {name:<9} ");
-        let mut parts = Vec::new();
-        if tally.hits > 0 {
-            parts.push(format!("failed {} times in {:.1} s", tally.hits, tally.hit_seconds));
-        }
-        if tally.clean > 0 {
-            parts.push(format!("clean for {:.1} s", tally.clean_seconds));
-        }
-        if tally.other > 0 {
-            parts.push(format!("{} of no use", tally.other));
-        }
-        let _ = writeln!(text, "{}", parts.join(", "));
+        let _ = writeln!(text, "{}", seen(tally));
     }
+    text
+}
+
+/// What was seen of a kernel or a cell.
+fn seen(tally: &Tally) -> String {
+    let mut parts = Vec::new();
+    if tally.hits > 0 {
+        parts.push(format!("failed {} times in {:.1} s", tally.hits, tally.hit_seconds));
+    }
+    if tally.clean > 0 {
+        parts.push(format!("clean for {:.1} s", tally.clean_seconds));
+    }
+    if tally.other > 0 {
+        parts.push(format!("{} of no use", tally.other));
+    }
+    parts.join(", ")
+}
+
+/// Which settings a failure needs.
+pub fn needs(needs: &Needs) -> String {
+    let mut text = format!("settings: {} ({})\n", needs.title, needs.cell);
+    for need in &needs.settings {
+        let verdict = match need.verdict {
+            Verdict::Needed { confidence } | Verdict::Irrelevant { confidence } => {
+                format!("{}, confidence {}", need.verdict.name(), percent(confidence))
+            }
+            Verdict::Open | Verdict::Illegal => need.verdict.name().to_owned(),
+        };
+        let (dimension, instead) = (&need.dimension, &need.instead);
+        let with = if let Verdict::Illegal = need.verdict {
+            format!("{dimension}={instead} would be illegal")
+        } else {
+            let seen = seen(&need.tally);
+            format!("{dimension}={instead} {}", if seen.is_empty() { "not run" } else { &seen })
+        };
+        let _ = writeln!(text, "          {dimension}={}: {verdict}: {with}", need.setting);
+    }
+    let smallest: Vec<_> = needs.smallest.iter().map(|(name, setting)| format!("{name}={setting}")).collect();
+    let _ = writeln!(text, "          smallest that failed: {}", smallest.join(" "));
     text
 }
 
