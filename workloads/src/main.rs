@@ -5,6 +5,7 @@
 
 mod anon_churn;
 mod anon_exit;
+mod audit;
 mod board;
 mod cgroup;
 mod cli;
