@@ -31,6 +31,7 @@ mod pattern;
 mod pressure;
 mod process;
 mod region;
+mod rmap_walk;
 mod rng;
 mod scratch;
 mod shared_dirty_zap;
