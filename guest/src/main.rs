@@ -17,6 +17,7 @@ mod setup;
 mod spawn;
 mod swap;
 mod torture;
+mod userland;
 
 use anyhow::{ensure, Context as _};
 use mmtorture_protocol::{EventKind, Phase, Request, REQUEST_PATH, VERSION};
@@ -82,6 +83,9 @@ fn live(port: &mut Port) -> anyhow::Result<()> {
         port.send(EventKind::Done { elapsed_ms: 0, vmstat: Default::default(), ops: Default::default() });
         return Ok(());
     }
+
+    // With all settings in place, and before anything is counted.
+    userland::live();
 
     port.send(EventKind::Phase { phase: Phase::Torture });
     for repeat in &request.repeat {

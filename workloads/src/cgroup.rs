@@ -73,6 +73,11 @@ pub fn sweep() {
 const PREFIX: &str = "torture-";
 
 impl Hierarchy {
+    /// Whether it is one of v1.
+    pub fn is_v1(&self) -> bool {
+        matches!(self, Self::V1(_))
+    }
+
     /// Makes a cgroup, named `name` after a prefix; one of that name that is there already is as good.
     ///
     /// # Errors
@@ -132,6 +137,33 @@ impl Group {
         } else {
             write(self.at.join("memory.reclaim"), &bytes.to_string())
         }
+    }
+
+    /// Whether it is one of v1.
+    pub fn is_v1(&self) -> bool {
+        self.v1
+    }
+
+    /// Its name, for messages.
+    pub fn name(&self) -> std::borrow::Cow<'_, str> {
+        self.at.file_name().unwrap_or_default().to_string_lossy()
+    }
+
+    /// What its memory.stat says.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn stat(&self) -> std::io::Result<String> {
+        std::fs::read_to_string(self.at.join("memory.stat"))
+    }
+
+    /// The number by which /proc/kpagecgroup knows it.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn inode(&self) -> std::io::Result<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        Ok(std::fs::metadata(&self.at)?.ino())
     }
 
     /// Removes it.

@@ -5,6 +5,7 @@
 
 mod anon_churn;
 mod anon_exit;
+mod audit;
 mod board;
 mod cgroup;
 mod cli;
@@ -30,6 +31,7 @@ mod pattern;
 mod pressure;
 mod process;
 mod region;
+mod rmap_walk;
 mod rng;
 mod scratch;
 mod shared_dirty_zap;
