@@ -10,6 +10,9 @@ use mmtorture_bootkit::cpio::Cpio;
 use mmtorture_protocol::{Request, EXT4_PATH, REQUEST_PATH};
 use std::path::{Path, PathBuf};
 
+/// The folder of the cache that base archives are in.
+pub const IMAGES: &str = "images";
+
 /// The programs that are built beside this one: the guest's, and the machine.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -64,7 +67,7 @@ impl Programs {
         let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
         let (init, torture) = (read(&self.init)?, read(&self.torture)?);
         let key = Hasher::new("image").field(&init).field(&torture).finish();
-        let path = cache.path("images", &format!("{key}.cpio"));
+        let path = cache.path(IMAGES, &format!("{key}.cpio"));
         if !path.exists() {
             let mut cpio = Cpio::default();
             for folder in ["/dev", "/proc", "/sys", "/tmp", "/bin"] {
@@ -76,10 +79,10 @@ impl Programs {
             cpio.device("/dev/ttyS1", 4, 65);
             cpio.program("/init", &init);
             cpio.program("/bin/torture", &torture);
-            files::create_dir(&cache.root().join("images"))?;
+            files::create_dir(&cache.root().join(IMAGES))?;
             files::write(&path, &cpio.finish())?;
         }
-        cache.used("images", &format!("{key}.cpio"));
+        cache.used(IMAGES, &format!("{key}.cpio"));
         Ok(path)
     }
 }

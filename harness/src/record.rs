@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::hash::Hasher;
 use crate::plan::{Cell, Plan};
+use crate::reproduce::Reproduction;
 use crate::trial::{Trial, TRIAL};
 use anyhow::Context;
 use jiff::{SpanRound, Timestamp, Unit};
@@ -20,6 +21,7 @@ const PART: &str = "part.json";
 pub(crate) const MATRIX: &str = "matrix.yaml";
 pub(crate) const CELLS: &str = "cells";
 pub(crate) const BISECT: &str = "bisect";
+const REPRODUCE: &str = "reproduce.json";
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,9 @@ pub struct Header {
     /// The matrix's file, where it was read: what it names is relative to it.
     #[serde(default)]
     pub matrix_file: PathBuf,
+    /// The hash of the guests' programs. Empty in runs of versions that did not keep it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
     /// The machine, and why that one.
     pub machine: String,
     /// How far it is.
@@ -337,6 +342,23 @@ impl Run {
             .filter(|path| path.extension().is_some_and(|e| e == "json"))
             .map(|path| Ok(files::read_json(path)?))
             .collect()
+    }
+
+    /// Writes what running a failure again came to: such a run is of one cell.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_reproduction(&self, reproduction: &Reproduction) -> Result<()> {
+        Ok(files::write_json(&self.dir.join(REPRODUCE), reproduction)?)
+    }
+
+    /// What running a failure again came to, if that is what the run was for.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn reproduction(&self) -> Result<Option<Reproduction>> {
+        let path = self.dir.join(REPRODUCE);
+        Ok(if path.is_file() { Some(files::read_json(&path)?) } else { None })
     }
 
     /// The planned trials that came to an outcome, by cell and seed, with their folders.

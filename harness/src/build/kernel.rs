@@ -3,7 +3,7 @@
 use super::header;
 use crate::cache::Cache;
 use crate::error::Result;
-use crate::files::Lock;
+use crate::files::{self, Lock};
 use crate::hash::short;
 use crate::interrupt::Interrupt;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub const VMLINUX: &str = "vmlinux";
 
 /// The modules that a guest needs, as an archive for its initramfs.
 pub const MODULES: &str = "modules.cpio";
+
+/// The final .config.
+pub const CONFIG: &str = "config";
 
 /// The [`Meta`].
 pub const META: &str = "meta.json";
@@ -66,6 +69,16 @@ impl Kernel {
     /// The modules that a guest needs, as an archive for its initramfs, if it needs any.
     pub fn modules(&self) -> Option<PathBuf> {
         Some(self.dir.join(MODULES)).filter(|path| path.exists())
+    }
+
+    /// Its final .config, if that is known.
+    pub fn config(&self) -> Option<PathBuf> {
+        Some(self.dir.join(CONFIG)).filter(|path| path.exists())
+    }
+
+    /// What is known of how it was made.
+    pub fn meta(&self) -> Option<Meta> {
+        files::read_json(&self.dir.join(META)).ok()
     }
 
     /// What `uname -v` is in a guest that runs it.

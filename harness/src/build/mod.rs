@@ -182,7 +182,7 @@ impl<'a> Builder<'a> {
         let kernel = Kernel::hold(self.cache, key, self.interrupt, |half| {
             copy(&tree.path("arch/x86/boot/bzImage"), &half.join(kernel::IMAGE))?;
             copy(&tree.path("vmlinux"), &half.join(kernel::VMLINUX))?;
-            files::write(&half.join("config"), config.as_bytes())?;
+            files::write(&half.join(kernel::CONFIG), config.as_bytes())?;
             Ok(files::write_json(&half.join(META), &meta)?)
         })?;
         // The tree may go now; the kernel and its source are held.
@@ -231,7 +231,11 @@ impl<'a> Builder<'a> {
         Ok(tools)
     }
 
-    fn cached(&self, key: &str) -> Result<Option<Kernel>> {
+    /// The kernel `key`, if it is in the cache.
+    ///
+    /// # Errors
+    /// It is damaged, or a signal came.
+    pub fn cached(&self, key: &str) -> Result<Option<Kernel>> {
         if !self.cache.path(KERNELS, key).is_dir() {
             return Ok(None);
         }

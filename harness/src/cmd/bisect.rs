@@ -2,15 +2,12 @@
 
 use super::guests::GuestArgs;
 use super::run::AskArgs;
-use super::{cores, print, print_json, read_plan, Format, ResultsArg};
-use crate::build::Builder;
-use crate::cache::Cache;
+use super::runner::{run_and_cell, Setup};
+use super::{print, print_json, read_plan, Format, ResultsArg};
 use crate::error::{Error, Result};
 use crate::image::Programs;
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 use crate::record::Run;
-use crate::run::{bisecting, check_patches, summary, Runner};
+use crate::run::{bisecting, summary};
 use crate::trial::Trial;
 use std::path::PathBuf;
 
@@ -46,10 +43,7 @@ enum Over {
 
 pub(super) fn run(args: &Args) -> Result<u8> {
     let Over::Series = args.over;
-    let what = args.what.trim_end_matches('/');
-    let Some((run, cell)) = what.rsplit_once('/') else {
-        return Err(Error::request(format!("'{what}' names no cell, expected RUN/CELL, as in latest/delay-rmap-all")));
-    };
+    let (run, cell) = run_and_cell(&args.what)?;
     let run = Run::open(&args.results.dir, run)?;
     let header = run.header()?;
     let trials: Vec<Trial> = run.trials()?.into_iter().map(|(_, trial)| trial).collect();
@@ -61,27 +55,9 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         return Err(Error::request(format!("{} was not in that run: its matrix or series has changed since", cell.id)));
     }
 
-    let (machine, why) = args.guests.machine(&programs)?;
-    let interrupt = Interrupt::install()?;
-    let cache = Cache::open()?;
-    let progress = Progress::new();
-    let builder = Builder::new(&cache, cores(), &interrupt);
-    check_patches(&builder, &plan.variants, &progress)?;
-    progress.note(&format!("machine: {why}"));
-    let base_image = programs.base_archive(&cache)?;
-    let runner = Runner {
-        plan: &plan,
-        cells: plan.cells.clone(),
-        builder: &builder,
-        machine: &*machine,
-        base_image: &base_image,
-        jobs: args.guests.jobs,
-        bisect: Some(args.ask.ask()),
-        cores: None,
-        run: &run,
-        progress: &progress,
-        interrupt: &interrupt,
-    };
+    let setup = Setup::new(&args.guests, &programs)?;
+    let builder = setup.builder(&plan)?;
+    let runner = setup.runner(&plan, plan.cells.clone(), &builder, &run);
     let of_cell: Vec<Trial> = trials.iter().filter(|t| t.cell == cell.id).cloned().collect();
     let failures = bisecting::failures(&runner, &of_cell);
     if failures.is_empty() {

@@ -9,7 +9,9 @@ mod history;
 mod merge;
 mod plan;
 mod report;
+mod reproduce;
 mod run;
+mod runner;
 mod runs;
 mod scan;
 mod schema;
@@ -55,6 +57,8 @@ enum Subcommands {
     Cache(cache::Args),
     /// Look for the patch behind a failure of a run, or go on looking
     Bisect(bisect::Args),
+    /// Run a failure of a run again: how often it comes, how soon; or pack it up for another machine
+    Reproduce(reproduce::Args),
     /// A run's report: a page, a summary, a mail, or what other programs read
     Report(report::Args),
     /// The findings in any console log
@@ -87,6 +91,7 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Run(args) => run::run(args),
         Subcommands::Cache(args) => cache::run(args),
         Subcommands::Bisect(args) => bisect::run(args),
+        Subcommands::Reproduce(args) => reproduce::run(args),
         Subcommands::Report(args) => report::run(args),
         Subcommands::Scan(args) => scan::run(args),
         Subcommands::Schema(args) => schema::run(args),

@@ -1,21 +1,17 @@
 //! `mmtorture run`.
 
 use super::guests::GuestArgs;
-use super::{cores, print, read_plan, ResultsArg};
-use crate::build::Builder;
-use crate::cache::Cache;
+use super::runner::Setup;
+use super::{print, read_plan, ResultsArg};
 use crate::error::Result;
 use crate::history::History;
 use crate::image::Programs;
-use crate::interrupt::Interrupt;
 use crate::plan::shard::Shard;
 use crate::plan::Cell;
-use crate::progress::Progress;
-use crate::record::{Header, Run, State, LAYOUT};
 use crate::run::bisecting::Ask;
 use crate::run::{self, summary, Runner};
 use crate::trial::dump::Cores;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -63,50 +59,17 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         return Ok(0);
     }
 
-    // Before kernels are built for minutes.
-    let (machine, why) = args.guests.machine(&programs)?;
-    let interrupt = Interrupt::install()?;
-    let cache = Cache::open()?;
-    let progress = Progress::new();
-    let builder = Builder::new(&cache, cores(), &interrupt);
-    run::check_patches(&builder, &plan.variants, &progress)?;
-    progress.note(&format!("machine: {why}"));
-    let base_image = programs.base_archive(&cache)?;
-
-    let header = Header {
-        layout: LAYOUT,
-        id: String::new(),
-        matrix: plan.name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        command: std::env::args().collect(),
-        matrix_file: absolute(&args.matrix),
-        machine: why,
-        state: State::Running,
-        started: jiff::Timestamp::now(),
-        ended: None,
-        planned: cells.len() * plan.matrix.trials.0 as usize,
-        seed: plan.matrix.seed,
-        trials: plan.matrix.trials.0,
-        bisects: !args.no_bisect,
-        parts: Vec::new(),
-        exit: None,
-        problems: Vec::new(),
-    };
-    let run = Run::create(&args.results.dir, &plan, &cells, header)?;
-    let header = run.header()?;
-    progress.note(&format!("results: {}", run.dir.display()));
+    let setup = Setup::new(&args.guests, &programs)?;
+    let builder = setup.builder(&plan)?;
+    let planned = cells.len() * plan.matrix.trials.0 as usize;
+    let run = setup.record(&plan, &cells, &args.matrix, planned, &args.results.dir)?;
+    let mut header = run.header()?;
+    header.bisects = !args.no_bisect;
+    run.write_header(&header)?;
     let runner = Runner {
-        plan: &plan,
-        cells,
-        builder: &builder,
-        machine: &*machine,
-        base_image: &base_image,
-        jobs: args.guests.jobs,
         bisect: (!args.no_bisect).then(|| args.ask.ask()),
         cores: args.core.then(Cores::default),
-        run: &run,
-        progress: &progress,
-        interrupt: &interrupt,
+        ..setup.runner(&plan, cells, &builder, &run)
     };
     let results = runner.run();
     let closed = run::close(&run, header, &results);
@@ -139,9 +102,4 @@ impl AskArgs {
 fn confidence(text: &str) -> std::result::Result<f64, String> {
     let wrong = || "expected a number from 0.5 to 0.9999".to_owned();
     text.parse().ok().filter(|p| (0.5..=0.9999).contains(p)).ok_or_else(wrong)
-}
-
-/// Where a file is, whatever the working directory.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

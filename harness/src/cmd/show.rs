@@ -6,15 +6,9 @@ use crate::oracle::Finding;
 use crate::record::Run;
 use crate::run::summary;
 use crate::trial::dump::Core;
-use crate::trial::{Trial, CONSOLE, EVENTS};
-use anyhow::Context;
+use crate::trial::{self, Trial, CONSOLE, EVENTS};
 use std::fmt::Write;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-
-/// The most that is shown of one report, in bytes.
-const MAX_REPORT: u64 = 64 << 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -121,17 +115,10 @@ fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format)
 
 /// The report's own lines off the console, indented.
 fn report(console: &Path, finding: &Finding) -> Result<String> {
-    let length = finding.end_byte.saturating_sub(finding.first_byte).min(MAX_REPORT);
-    let mut bytes = Vec::new();
-    if length > 0 {
-        let context = || format!("cannot read {}", console.display());
-        let mut file = File::open(console).with_context(context)?;
-        file.seek(SeekFrom::Start(finding.first_byte)).with_context(context)?;
-        file.take(length).read_to_end(&mut bytes).with_context(context)?;
-    } else if let Some(reason) = &finding.reason {
-        bytes.extend_from_slice(reason.as_bytes());
+    let mut text = trial::report(console, finding)?;
+    if text.is_empty() {
+        text.extend(finding.reason.as_deref());
     }
-    let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().map(|line| format!("    {}\n", plain(line).trim_end())).collect())
 }
 

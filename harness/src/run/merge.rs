@@ -102,6 +102,9 @@ fn of_one_plan(a: &Input, b: &Input) -> Result<()> {
     if a.header.version != b.header.version {
         return refuse(&format!("mmtorture {} and {}", a.header.version, b.header.version));
     }
+    if [&a.header.image, &b.header.image].iter().all(|image| !image.is_empty()) && a.header.image != b.header.image {
+        return refuse("the guests' programs differ");
+    }
     if a.header.matrix != b.header.matrix {
         return refuse(&format!("the matrices are called {} and {}", a.header.matrix, b.header.matrix));
     }

@@ -5,6 +5,7 @@ pub mod bisecting;
 mod journal;
 pub mod merge;
 mod pool;
+pub mod reproducing;
 pub mod summary;
 
 use crate::build::{BuildError, Builder, Kernel, Step};

@@ -6,12 +6,12 @@
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::machine::monitor::Monitor;
-use anyhow::{ensure, Context};
-use ruzstd::encoding::{compress, CompressionLevel};
+use crate::zstd;
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -118,86 +118,10 @@ fn room(dir: &Path, memory_mib: u64) -> Result<()> {
 pub fn keep(raw: &Path, dir: &Path, interrupt: &Interrupt) -> Result<Core> {
     let path = dir.join(CORE);
     let inner = || -> anyhow::Result<Core> {
-        let mut source = Latch::new(BufReader::with_capacity(1 << 20, File::open(raw)?), interrupt);
-        let file = tempfile::Builder::new()
-            .prefix(".new-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(dir)?;
-        let mut drain = Latch::new(BufWriter::with_capacity(1 << 20, file), interrupt);
-        compress(&mut source, &mut drain, CompressionLevel::Fastest);
-        source.check()?;
-        drain.check()?;
-        let file = drain.inner.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        let (bytes, compressed_bytes) = (source.count, drain.count);
-        ensure!(bytes == std::fs::metadata(raw)?.len(), "the dump changed while it was read");
-        file.persist(&path)?;
+        let (bytes, compressed_bytes) = zstd::write(&File::open(raw)?, &path, interrupt)?;
         Ok(Core::Kept { file: CORE.to_owned(), bytes, compressed_bytes })
     };
     Ok(inner().with_context(|| format!("cannot write {}", path.display()))?)
-}
-
-/// A stream for the compressor, which panics where one fails: this one notes the failure, and goes on as if at its end.
-struct Latch<'a, T> {
-    inner: T,
-    interrupt: &'a Interrupt,
-    /// Bytes that went through.
-    count: u64,
-    failed: Option<std::io::Error>,
-}
-
-impl<'a, T> Latch<'a, T> {
-    fn new(inner: T, interrupt: &'a Interrupt) -> Self {
-        Self { inner, interrupt, count: 0, failed: None }
-    }
-
-    fn check(&mut self) -> std::io::Result<()> {
-        self.failed.take().map_or(Ok(()), Err)
-    }
-
-    fn note(&mut self, result: std::io::Result<usize>) -> Option<usize> {
-        match result {
-            Ok(n) => {
-                self.count += n as u64;
-                Some(n)
-            }
-            Err(e) => {
-                self.failed.get_or_insert(e);
-                None
-            }
-        }
-    }
-}
-
-impl<T: Read> Read for Latch<'_, T> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.interrupt.is_set() {
-            self.failed.get_or_insert_with(|| std::io::Error::other("interrupted"));
-        }
-        if self.failed.is_some() {
-            return Ok(0);
-        }
-        let result = loop {
-            match self.inner.read(buffer) {
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                result => break result,
-            }
-        };
-        Ok(self.note(result).unwrap_or(0))
-    }
-}
-
-impl<T: Write> Write for Latch<'_, T> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.failed.is_some() {
-            return Ok(bytes.len());
-        }
-        let result = self.inner.write_all(bytes).map(|()| bytes.len());
-        Ok(self.note(result).unwrap_or(bytes.len()))
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]
@@ -277,14 +201,6 @@ mod tests {
         assert!(keep(&raw, dir.path(), &interrupt).is_err());
         drop(raw);
         assert!(names(dir.path()).is_empty());
-    }
-
-    #[test]
-    fn a_disk_that_runs_full_is_an_error_and_no_panic() {
-        let interrupt = Interrupt::default();
-        let mut full = Latch::new(File::options().write(true).open("/dev/full").unwrap(), &interrupt);
-        compress(&[7_u8; 1 << 20][..], &mut full, CompressionLevel::Fastest);
-        assert_eq!(full.check().unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     }
 
     #[test]

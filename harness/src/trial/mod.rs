@@ -2,6 +2,7 @@
 
 pub mod dump;
 mod follow;
+pub mod guest;
 pub mod judge;
 mod storage;
 pub mod watch;
@@ -9,21 +10,23 @@ pub mod watch;
 use crate::build::Kernel;
 use crate::error::Result;
 use crate::files;
-use crate::image;
 use crate::interrupt::Interrupt;
 use crate::machine::ending::Ending;
-use crate::machine::{Machine, Running, Spec};
+use crate::machine::{Machine, Running};
 use crate::oracle::expect::Expectations;
+use crate::oracle::Finding;
 use crate::outcome::Outcome;
 use crate::plan::Cell;
 use anyhow::Context;
 use dump::{Core, Cores};
 use follow::{follow, Dumped};
-use mmtorture_protocol::{Phase, Request, VERSION};
+use guest::Guest;
+use mmtorture_protocol::Phase;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
-use storage::Storage;
 use watch::{Limits, Seen, Watch};
 
 /// The console, byte for byte as it came.
@@ -47,6 +50,9 @@ const HEARTBEAT_MS: u32 = 500;
 
 /// The most that is kept of the event port; an honest guest says a few hundred KiB in a day.
 const MAX_EVENT_BYTES: u64 = 64 << 20;
+
+/// The most that is read of one report, in bytes.
+const MAX_REPORT: u64 = 64 << 10;
 
 /// What all guests are told. Nothing else of theirs raises an NMI that nobody knows, so `unknown_nmi_panic` speaks of ours.
 const CMDLINE: &str = "console=ttyS0,115200 no_timer_check unknown_nmi_panic";
@@ -113,7 +119,7 @@ pub struct Trial {
 
 impl Trial {
     /// The finding that decided the outcome.
-    pub fn finding(&self) -> Option<&crate::oracle::Finding> {
+    pub fn finding(&self) -> Option<&Finding> {
         let findings = &self.seen.findings;
         let fatal = findings.iter().find(|f| f.primary && f.stops_trial());
         fatal.or_else(|| findings.iter().find(|f| f.is_failure()))
@@ -135,58 +141,37 @@ pub fn is_left_over(name: &str) -> bool {
     name.starts_with('.') || name.ends_with(INITRAMFS) || name.ends_with(storage::DISK)
 }
 
+/// What a finding's report says on its console, at most [`MAX_REPORT`] bytes of it. Empty if no line of it does.
+///
+/// # Errors
+/// The console cannot be read.
+pub fn report(console: &Path, finding: &Finding) -> Result<String> {
+    let length = finding.end_byte.saturating_sub(finding.first_byte).min(MAX_REPORT);
+    let mut bytes = Vec::new();
+    if length > 0 {
+        let context = || format!("cannot read {}", console.display());
+        let mut file = File::open(console).with_context(context)?;
+        file.seek(SeekFrom::Start(finding.first_byte)).with_context(context)?;
+        file.take(length).read_to_end(&mut bytes).with_context(context)?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Runs the trial and writes its folder. `phase` hears of each phase that begins.
 ///
 /// # Errors
 /// The host fails (disk full, no QEMU) or a signal came; the folder then holds what there was, but no outcome.
 pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     files::create_dir(job.dir)?;
-    let name = format!("{}/{}", job.cell.id, job.seed);
-    let storage = Storage::make(&job.cell.shape, job.dir)?;
-    let request = Request {
-        version: VERSION,
-        trial: name.clone(),
-        seed: job.seed,
-        seconds: job.cell.seconds,
-        heartbeat_ms: HEARTBEAT_MS,
-        knobs: job.cell.shape.knobs.clone(),
-        repeat: job.cell.shape.repeat.clone(),
-        scratch: storage.scratch(&job.cell.shape),
-        memcg: job.cell.shape.memcg,
-        nodes: job.cell.shape.nodes,
-        swap: job.cell.shape.swap,
-        workload: job.cell.workload.clone(),
-    };
-    files::write_json(&job.dir.join(REQUEST), &request)?;
-    // The machine reads it while it starts; it follows from the request and the base archive.
-    let initramfs = tempfile::Builder::new()
-        .prefix("initramfs-")
-        .suffix(INITRAMFS)
-        .tempfile_in(job.dir)
-        .with_context(|| format!("cannot write to {}", job.dir.display()))?;
-    let modules = job.kernel.modules();
-    image::write_initramfs(initramfs.path(), job.base_image, modules.as_deref(), &request, storage.packed.as_deref())?;
-    let spec = Spec {
-        kernel: job.kernel.image(),
-        vmlinux: job.kernel.vmlinux(),
-        initramfs: initramfs.path().to_owned(),
-        cmdline: [CMDLINE, if job.cores.is_some() { PANIC_STAYS } else { PANIC_RESETS }]
-            .into_iter()
-            .chain(job.cell.shape.cmdline.iter().map(String::as_str))
-            .collect::<Vec<_>>()
-            .join(" "),
-        cpus: job.cell.shape.cpus,
-        memory_mib: job.cell.shape.memory_mib,
-        nodes: job.cell.shape.nodes,
-        disks: storage.disks(),
-        dump: job.cores.is_some(),
-    };
+    let guest = Guest::make(job.cell, job.seed, job.kernel, job.base_image, job.cores.is_some(), job.dir)?;
+    files::write_json(&job.dir.join(REQUEST), &guest.request)?;
     let limits = Limits::new(job.cell.seconds, job.machine.slowness(), job.boot_seconds);
     let machine_log = job.dir.join(MACHINE_LOG);
-    let (mut running, console, events) = Running::start(job.machine, &spec, &machine_log)?;
+    let (mut running, console, events) = Running::start(job.machine, &guest.spec, &machine_log)?;
     files::write_json(&job.dir.join(COMMAND), &running.argv)?;
 
-    let mut watch = Watch::new(limits, name).expecting(job.expectations.clone(), jiff::Zoned::now().date());
+    let mut watch =
+        Watch::new(limits, guest.request.trial.clone()).expecting(job.expectations.clone(), jiff::Zoned::now().date());
     let followed = follow(&mut watch, &mut running, console, events, job, phase)?;
     let (said, ending) = running.finish(job.machine, followed.by_us)?;
     if said.panicked {
