@@ -2,20 +2,23 @@
 
 use crate::bisect::{Conclusion, Tally};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Lock, Sharing};
 use crate::hash::Hasher;
 use crate::plan::{Cell, Plan};
 use crate::reproduce::Reproduction;
-use crate::trial::{Trial, TRIAL};
+use crate::trial::{is_left_over, Trial, TRIAL};
 use anyhow::Context;
 use jiff::{SpanRound, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The version of the layout.
 pub const LAYOUT: u32 = 1;
 
 const RUN: &str = "run.json";
+/// Held by what adds to the run. Its name is hidden: it is no part of the record.
+const LOCK: &str = ".lock";
 pub(crate) const PLAN: &str = "plan.json";
 const PART: &str = "part.json";
 pub(crate) const MATRIX: &str = "matrix.yaml";
@@ -192,28 +195,80 @@ impl Run {
     /// It cannot be made.
     pub fn create(results: &Path, plan: &Plan, cells: &[Cell], mut header: Header) -> Result<Self> {
         files::create_dir(results)?;
-        // Two runs in one second get two folders: mkdir tells.
-        let stem = format!("{}-{}", header.started.strftime("%Y%m%dT%H%M%SZ"), plan.name);
-        let dir = (1..1000)
-            .map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") })
-            .map(|name| results.join(name))
-            .find_map(|dir| match std::fs::create_dir(&dir) {
-                Ok(()) => Some(Ok(dir)),
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => None,
-                Err(e) => Some(Err(e)),
-            })
-            .context("a thousand runs in one second")?
-            .with_context(|| format!("cannot create a folder in {}", results.display()))?;
-        header.id = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let run = Self { dir };
+        let cannot = || format!("cannot create a folder in {}", results.display());
+        // Filled under a hidden name: killed at any moment, it is there whole or not at all.
+        let half = tempfile::Builder::new().prefix(".new-").tempdir_in(results).with_context(cannot)?;
+        std::fs::set_permissions(half.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .with_context(cannot)?;
+        let run = Self { dir: half.path().to_owned() };
         files::write(&run.dir.join(MATRIX), plan.text.as_bytes())?;
         files::write_json(&run.dir.join(PLAN), &plan.cells)?;
         if cells.len() < plan.cells.len() {
             let ids: Vec<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
             files::write_json(&run.dir.join(PART), &ids)?;
         }
-        run.write_header(&header)?;
-        Ok(run)
+        // Two runs in one second get two folders: a folder that is not empty takes no other's place (rename(2)).
+        let stem = format!("{}-{}", header.started.strftime("%Y%m%dT%H%M%SZ"), plan.name);
+        for n in 1..1000 {
+            header.id = if n == 1 { stem.clone() } else { format!("{stem}-{n}") };
+            let dir = results.join(&header.id);
+            run.write_header(&header)?;
+            match std::fs::rename(&run.dir, &dir) {
+                Ok(()) => {
+                    let _ = half.keep();
+                    return Ok(Self { dir });
+                }
+                Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
+                Err(e) => return Err(Error::Host(anyhow::Error::new(e).context(cannot()))),
+            }
+        }
+        Err(Error::host("a thousand runs in one second"))
+    }
+
+    /// Takes the run on: nobody else adds to it or removes it while the lock lives, though we be killed.
+    ///
+    /// # Errors
+    /// Somebody has, or its folder cannot be written.
+    pub fn hold(&self) -> Result<Lock> {
+        // Whoever looks whether it is held shares it for a moment.
+        for _ in 0..20 {
+            if let Some(lock) = Lock::try_take(&self.dir.join(LOCK), Sharing::Exclusive)? {
+                return Ok(lock);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        Err(Error::request(format!("{} is going on: another mmtorture adds to it", self.dir.display())))
+    }
+
+    /// Whether somebody adds to it.
+    pub fn is_held(&self) -> bool {
+        Lock::is_held(&self.dir.join(LOCK))
+    }
+
+    /// Removes what a killed run left half written.
+    ///
+    /// # Errors
+    /// A folder cannot be read.
+    pub fn sweep(&self) -> Result<()> {
+        let trials = self.trials()?.into_iter().chain(self.bisect_trials()?).map(|(dir, _)| dir);
+        for dir in trials.chain([self.dir.clone(), self.dir.join(BISECT)]) {
+            for path in sorted(&dir)?.into_iter().filter(|path| path.is_file()) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if is_left_over(&name) && name != LOCK {
+                    std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A planned trial, if it came to an outcome.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn trial(&self, cell: &str, seed: u64) -> Result<Option<Trial>> {
+        let path = self.trial_dir(cell, seed).join(TRIAL);
+        Ok(if path.is_file() { Some(files::read_json(&path)?) } else { None })
     }
 
     /// The run called `id` (or a path to its folder, or `latest`) in `results`.
@@ -430,7 +485,7 @@ pub fn folders(results: &Path) -> Result<Vec<Run>> {
 pub(crate) fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(Error::host(format!("cannot read {}: {e}", dir.display()))),
     };
     let mut paths: Vec<_> = entries

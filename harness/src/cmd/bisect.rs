@@ -45,6 +45,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let Over::Series = args.over;
     let (run, cell) = run_and_cell(&args.what)?;
     let run = Run::open(&args.results.dir, run)?;
+    let _held = run.hold()?;
     let header = run.header()?;
     let trials: Vec<Trial> = run.trials()?.into_iter().map(|(_, trial)| trial).collect();
     let programs = Programs::find()?;

@@ -10,6 +10,7 @@ mod merge;
 mod plan;
 mod report;
 mod reproduce;
+mod resume;
 mod run;
 mod runner;
 mod runs;
@@ -130,12 +131,16 @@ struct Workload {
 
 /// Reads a matrix and all that it names.
 fn read_plan(matrix: &Path, programs: &Programs) -> Result<Plan> {
+    Plan::read(matrix, &workloads(programs)?)
+}
+
+/// The workloads that there are.
+fn workloads(programs: &Programs) -> Result<Vec<String>> {
     let mut list = Command::new(programs.torture());
     list.args(["list", "--format", "json"]);
     let workloads: Vec<Workload> =
         serde_json::from_str(&process::output(list)?).context("`torture list` is of another version")?;
-    let names: Vec<_> = workloads.into_iter().map(|w| w.name).collect();
-    Plan::read(matrix, &names)
+    Ok(workloads.into_iter().map(|w| w.name).collect())
 }
 
 /// Writes a result to stdout.

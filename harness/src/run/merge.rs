@@ -37,6 +37,9 @@ impl Input {
 /// # Errors
 /// They are not of one plan, or two of them ran the same trial ([`Error::Request`]); a folder cannot be read or written.
 pub fn merge(results: &Path, runs: Vec<Run>, command: Vec<String>) -> Result<Run> {
+    if let Some(run) = runs.iter().find(|run| run.is_held()) {
+        return Err(Error::request(format!("{} is going on; merge it when it has come to its end", run.dir.display())));
+    }
     let mut inputs = runs.into_iter().map(Input::read).collect::<Result<Vec<_>>>()?;
     inputs.sort_by_key(|input| (input.header.part(), input.trials.len()));
     let parts: BTreeSet<Part> = inputs.iter().flat_map(|input| input.header.all_parts()).collect();

@@ -86,12 +86,19 @@ impl Runner<'_> {
     }
 
     /// Builds every variant that the cells need, and runs each cell as soon as its kernel is there. A variant that does
-    /// not compile is an outcome, not an error.
+    /// not compile is an outcome, not an error. What the run's record has is not run again.
     fn trials(&self) -> Result<Vec<Trial>> {
         let first = self.plan.matrix.seed;
-        let asked: Vec<_> = (0..u64::from(self.plan.matrix.trials.0))
-            .flat_map(|n| self.cells.iter().map(move |cell| (cell, first.wrapping_add(n))))
-            .collect();
+        let (mut asked, mut done) = (Vec::new(), Vec::new());
+        for n in 0..u64::from(self.plan.matrix.trials.0) {
+            for cell in &self.cells {
+                let seed = first.wrapping_add(n);
+                match self.run.trial(&cell.id, seed)? {
+                    Some(trial) => done.push(trial),
+                    None => asked.push((cell, seed)),
+                }
+            }
+        }
         let slots = pool::slots(self.cells.iter().map(|c| &c.shape), self.machine.overhead_mib(), self.jobs);
         let kernels: Mutex<BTreeMap<String, Built>> = Mutex::default();
         let lock = || kernels.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +119,7 @@ impl Runner<'_> {
                 }
             },
             |more| {
-                let wanted: BTreeSet<&str> = self.cells.iter().map(|c| c.variant.as_str()).collect();
+                let wanted: BTreeSet<&str> = asked.iter().map(|(cell, _)| cell.variant.as_str()).collect();
                 for variant in self.plan.variants.iter().filter(|v| wanted.contains(v.name.as_str())) {
                     let built = build(self.builder, variant, self.progress)?;
                     lock().insert(variant.name.clone(), built);
@@ -123,6 +130,7 @@ impl Runner<'_> {
                 Ok(())
             },
         )?;
+        trials.append(&mut done);
         trials.sort_by(|a, b| (&a.cell, a.seed).cmp(&(&b.cell, b.seed)));
         Ok(trials)
     }

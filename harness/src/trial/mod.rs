@@ -162,6 +162,10 @@ pub fn report(console: &Path, finding: &Finding) -> Result<String> {
 /// # Errors
 /// The host fails (disk full, no QEMU) or a signal came; the folder then holds what there was, but no outcome.
 pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
+    // What a killed run left of this trial must not pass for a part of it.
+    if job.dir.exists() {
+        std::fs::remove_dir_all(job.dir).with_context(|| format!("cannot remove {}", job.dir.display()))?;
+    }
     files::create_dir(job.dir)?;
     let guest = Guest::make(job.cell, job.seed, job.kernel, job.base_image, job.cores.is_some(), job.dir)?;
     files::write_json(&job.dir.join(REQUEST), &guest.request)?;
