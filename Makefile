@@ -9,7 +9,7 @@ PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bi
 	xz-utils tar cpio patch ccache git e2fsprogs
 
 .PHONY: help setup build demo test lint unit e2e bed nested drgn proof fuzz figures-vmm figures-build figures-cover figures-bisect \
-	figures-report figure-symbols corpus fuzz-oracle bench-oracle dimensions-slow validators report-browser
+	figures-report figure-symbols corpus run-kill fuzz-oracle bench-oracle dimensions-slow validators report-browser
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
@@ -17,6 +17,7 @@ help:
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
+	@echo 'make run-kill        a run killed at KILLS moments (50), resumed and checked: ten minutes'
 	@echo 'make validators      what others read of our reports: kcidb-io, junitparser, kunit.py'
 	@echo 'make report-browser  a report of 10,000 trials in headless Chromium, and its pictures'
 	@echo 'make figures-report  the figures of docs/reports.md'
@@ -111,6 +112,11 @@ report-browser: $(REPORT)/report.html
 
 figures-report: $(REPORT)/report.html
 	$(BIN)/examples/synthetic history $(REPORT)/history $(MMTORTURE_CORPUS)
+
+# With SIGKILL, at random moments.
+KILLS ?= 50
+run-kill: build
+	MMTORTURE_KILLS=$(KILLS) $(CARGO) test --release -p mmtorture-harness --locked --test kill -- --nocapture
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect

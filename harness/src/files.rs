@@ -160,6 +160,12 @@ impl Lock {
         }
     }
 
+    /// Whether somebody holds the lock, exclusively. False where there is no such file, or it cannot be read.
+    pub fn is_held(path: &Path) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(rustix::io::Errno::WOULDBLOCK))
+    }
+
     /// Gives the lock to `command`'s process and all that it starts as well: it is held until the last of them is gone,
     /// though we be killed.
     pub fn give(&self, command: &mut Command) {

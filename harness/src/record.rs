@@ -3,25 +3,29 @@
 use crate::bisect::settings::Verdict;
 use crate::bisect::{Conclusion, Tally};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Lock, Sharing};
 use crate::hash::Hasher;
 use crate::plan::{Cell, Plan};
 use crate::reproduce::Reproduction;
-use crate::trial::{Trial, TRIAL};
+use crate::trial::{is_left_over, Trial, TRIAL};
 use anyhow::Context;
 use jiff::{SpanRound, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The version of the layout.
 pub const LAYOUT: u32 = 1;
 
 const RUN: &str = "run.json";
-const PLAN: &str = "plan.json";
-const MATRIX: &str = "matrix.yaml";
-const CELLS: &str = "cells";
-const BISECT: &str = "bisect";
+/// Held by what adds to the run. Its name is hidden: it is no part of the record.
+const LOCK: &str = ".lock";
+pub(crate) const PLAN: &str = "plan.json";
+const PART: &str = "part.json";
+pub(crate) const MATRIX: &str = "matrix.yaml";
+pub(crate) const CELLS: &str = "cells";
+pub(crate) const BISECT: &str = "bisect";
 const REPRODUCE: &str = "reproduce.json";
 
 /// How far a run is.
@@ -68,6 +72,18 @@ pub struct Header {
     pub ended: Option<Timestamp>,
     /// Trials planned, bisections' own not counted.
     pub planned: usize,
+    /// The first trial's seed of each cell.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// Trials of each cell, each with the next seed.
+    #[serde(default = "one")]
+    pub trials: u32,
+    /// Whether failures are bisected.
+    #[serde(default)]
+    pub bisects: bool,
+    /// The runs that it was merged from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// The exit status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<u8>,
@@ -76,7 +92,40 @@ pub struct Header {
     pub problems: Vec<String>,
 }
 
+/// One of the runs that were merged. Two machines may give the same id within one second, hence the time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Part {
+    /// Its id.
+    pub id: String,
+    /// When it began.
+    pub started: Timestamp,
+}
+
+fn one<T: From<u8>>() -> T {
+    T::from(1)
+}
+
 impl Header {
+    /// What tells the run from all others.
+    pub fn part(&self) -> Part {
+        Part { id: self.id.clone(), started: self.started }
+    }
+
+    /// The runs that it was merged from, or itself.
+    pub fn all_parts(&self) -> Vec<Part> {
+        if self.parts.is_empty() {
+            vec![self.part()]
+        } else {
+            self.parts.clone()
+        }
+    }
+
+    /// Whether it was merged into `other`, which holds more.
+    fn is_within(&self, other: &Self) -> bool {
+        let parts = self.all_parts();
+        other.parts.len() > parts.len() && parts.iter().all(|part| other.parts.contains(part))
+    }
+
     /// How long it took, for people.
     pub fn took(&self) -> Option<String> {
         let span = self.ended?.since(self.started).ok()?;
@@ -175,30 +224,86 @@ pub struct Run {
 }
 
 impl Run {
-    /// Makes the folder of a new run of `plan` in `results`.
+    /// Makes the folder of a new run of these cells of `plan` in `results`.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn create(results: &Path, plan: &Plan, mut header: Header) -> Result<Self> {
+    pub fn create(results: &Path, plan: &Plan, cells: &[Cell], mut header: Header) -> Result<Self> {
         files::create_dir(results)?;
-        // Two runs in one second get two folders: mkdir tells.
-        let stem = format!("{}-{}", header.started.strftime("%Y%m%dT%H%M%SZ"), plan.name);
-        let dir = (1..1000)
-            .map(|n| if n == 1 { stem.clone() } else { format!("{stem}-{n}") })
-            .map(|name| results.join(name))
-            .find_map(|dir| match std::fs::create_dir(&dir) {
-                Ok(()) => Some(Ok(dir)),
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => None,
-                Err(e) => Some(Err(e)),
-            })
-            .context("a thousand runs in one second")?
-            .with_context(|| format!("cannot create a folder in {}", results.display()))?;
-        header.id = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let run = Self { dir };
+        let cannot = || format!("cannot create a folder in {}", results.display());
+        // Filled under a hidden name: killed at any moment, it is there whole or not at all.
+        let half = tempfile::Builder::new().prefix(".new-").tempdir_in(results).with_context(cannot)?;
+        std::fs::set_permissions(half.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .with_context(cannot)?;
+        let run = Self { dir: half.path().to_owned() };
         files::write(&run.dir.join(MATRIX), plan.text.as_bytes())?;
         files::write_json(&run.dir.join(PLAN), &plan.cells)?;
-        run.write_header(&header)?;
-        Ok(run)
+        if cells.len() < plan.cells.len() {
+            let ids: Vec<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
+            files::write_json(&run.dir.join(PART), &ids)?;
+        }
+        // Two runs in one second get two folders: a folder that is not empty takes no other's place (rename(2)).
+        let stem = format!("{}-{}", header.started.strftime("%Y%m%dT%H%M%SZ"), plan.name);
+        for n in 1..1000 {
+            header.id = if n == 1 { stem.clone() } else { format!("{stem}-{n}") };
+            let dir = results.join(&header.id);
+            run.write_header(&header)?;
+            match std::fs::rename(&run.dir, &dir) {
+                Ok(()) => {
+                    let _ = half.keep();
+                    return Ok(Self { dir });
+                }
+                Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
+                Err(e) => return Err(Error::Host(anyhow::Error::new(e).context(cannot()))),
+            }
+        }
+        Err(Error::host("a thousand runs in one second"))
+    }
+
+    /// Takes the run on: nobody else adds to it or removes it while the lock lives, though we be killed.
+    ///
+    /// # Errors
+    /// Somebody has, or its folder cannot be written.
+    pub fn hold(&self) -> Result<Lock> {
+        // Whoever looks whether it is held shares it for a moment.
+        for _ in 0..20 {
+            if let Some(lock) = Lock::try_take(&self.dir.join(LOCK), Sharing::Exclusive)? {
+                return Ok(lock);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        Err(Error::request(format!("{} is going on: another mmtorture adds to it", self.dir.display())))
+    }
+
+    /// Whether somebody adds to it.
+    pub fn is_held(&self) -> bool {
+        Lock::is_held(&self.dir.join(LOCK))
+    }
+
+    /// Removes what a killed run left half written.
+    ///
+    /// # Errors
+    /// A folder cannot be read.
+    pub fn sweep(&self) -> Result<()> {
+        let trials = self.trials()?.into_iter().chain(self.bisect_trials()?).map(|(dir, _)| dir);
+        for dir in trials.chain([self.dir.clone(), self.dir.join(BISECT)]) {
+            for path in sorted(&dir)?.into_iter().filter(|path| path.is_file()) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if is_left_over(&name) && name != LOCK {
+                    std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A planned trial, if it came to an outcome.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn trial(&self, cell: &str, seed: u64) -> Result<Option<Trial>> {
+        let path = self.trial_dir(cell, seed).join(TRIAL);
+        Ok(if path.is_file() { Some(files::read_json(&path)?) } else { None })
     }
 
     /// The run called `id` (or a path to its folder, or `latest`) in `results`.
@@ -210,7 +315,9 @@ impl Run {
         let mut dir = results.join(id);
         if id == "latest" {
             let all = list(results)?;
-            let Some((run, _)) = all.last() else {
+            // Shards that were merged are not news any more.
+            let news = |header: &Header| !all.iter().any(|(_, other)| header.is_within(other));
+            let Some((run, _)) = all.iter().rev().find(|(_, header)| news(header)) else {
                 return Err(Error::request(format!("there are no runs in {}", results.display())));
             };
             return Ok(run.clone());
@@ -265,6 +372,15 @@ impl Run {
     /// The file is damaged.
     pub fn cells(&self) -> Result<Vec<Cell>> {
         Ok(files::read_json(&self.dir.join(PLAN))?)
+    }
+
+    /// The ids of the cells that it was to run, where that is not all of the plan.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn part(&self) -> Result<Option<Vec<String>>> {
+        let path = self.dir.join(PART);
+        Ok(if path.is_file() { Some(files::read_json(&path)?) } else { None })
     }
 
     /// The folder of a planned trial.
@@ -417,15 +533,17 @@ fn bisect_name(cell: &str, signature: &str) -> String {
 /// # Errors
 /// `results` cannot be read.
 pub fn folders(results: &Path) -> Result<Vec<Run>> {
-    let runs = sorted(results)?.into_iter().map(|dir| Run { dir });
+    // One that is being made, or taken away, has a name that begins with a dot.
+    let hidden = |dir: &PathBuf| dir.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let runs = sorted(results)?.into_iter().filter(|dir| !hidden(dir)).map(|dir| Run { dir });
     Ok(runs.filter(|run| run.header_file().is_file()).collect())
 }
 
 /// The entries of a folder, by name; none if it is missing.
-fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(Error::host(format!("cannot read {}: {e}", dir.display()))),
     };
     let mut paths: Vec<_> = entries

@@ -48,6 +48,7 @@ enum Over {
 pub(super) fn run(args: &Args) -> Result<u8> {
     let (run, cell) = run_and_cell(&args.what)?;
     let run = Run::open(&args.results.dir, run)?;
+    let _held = run.hold()?;
     let header = run.header()?;
     let trials: Vec<Trial> = run.trials()?.into_iter().map(|(_, trial)| trial).collect();
     let programs = Programs::find()?;

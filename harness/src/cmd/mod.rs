@@ -6,9 +6,11 @@ mod cache;
 mod doctor;
 mod guests;
 mod history;
+mod merge;
 mod plan;
 mod report;
 mod reproduce;
+mod resume;
 mod run;
 mod runner;
 mod runs;
@@ -66,6 +68,8 @@ enum Subcommands {
     Schema(schema::Args),
     /// The runs there are
     Runs(runs::Args),
+    /// Shards of one plan, made by `run --shard`, to one run
+    Merge(merge::Args),
     /// A run, or one of its cells
     Show(show::Args),
     /// When findings were seen, over all runs
@@ -93,6 +97,7 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Scan(args) => scan::run(args),
         Subcommands::Schema(args) => schema::run(args),
         Subcommands::Runs(args) => runs::run(args),
+        Subcommands::Merge(args) => merge::run(args),
         Subcommands::Show(args) => show::run(args),
         Subcommands::History(args) => history::run(args),
         Subcommands::Completions(args) => shell::completions(args),
@@ -126,12 +131,16 @@ struct Workload {
 
 /// Reads a matrix and all that it names.
 fn read_plan(matrix: &Path, programs: &Programs) -> Result<Plan> {
+    Plan::read(matrix, &workloads(programs)?)
+}
+
+/// The workloads that there are.
+fn workloads(programs: &Programs) -> Result<Vec<String>> {
     let mut list = Command::new(programs.torture());
     list.args(["list", "--format", "json"]);
     let workloads: Vec<Workload> =
         serde_json::from_str(&process::output(list)?).context("`torture list` is of another version")?;
-    let names: Vec<_> = workloads.into_iter().map(|w| w.name).collect();
-    Plan::read(matrix, &names)
+    Ok(workloads.into_iter().map(|w| w.name).collect())
 }
 
 /// Writes a result to stdout.

@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
 
     let mut reproduction = None;
     if planned > 0 {
-        let again = setup.record(&plan, matrix, planned, &args.results.dir)?;
+        let again = setup.record(&plan, &plan.cells, matrix, planned, &args.results.dir)?;
         let started = again.header()?;
         let runner = setup.runner(&plan, plan.cells.clone(), &builder, &again);
         let seeds = reproducing::seeds(&sought, trials.iter().map(|(_, t)| t.seed), planned);

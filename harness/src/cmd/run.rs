@@ -1,13 +1,16 @@
 //! `mmtorture run`.
 
 use super::guests::GuestArgs;
+use super::resume::Begun;
 use super::runner::Setup;
 use super::{print, read_plan, ResultsArg};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::files::Lock;
 use crate::history::History;
 use crate::image::Programs;
 use crate::plan::shard::Shard;
 use crate::plan::Cell;
+use crate::record::Header;
 use crate::run::bisecting::Ask;
 use crate::run::{self, summary, Runner};
 use crate::trial::dump::Cores;
@@ -16,13 +19,21 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The matrix, a YAML file
-    matrix: PathBuf,
+    #[arg(required_unless_present = "resume")]
+    matrix: Option<PathBuf>,
+    /// Go on with a run that was killed, interrupted or failed, with the options that it was begun with
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["matrix", "cells", "shard", "seed", "core", "no_bisect", "jobs",
+        "machine", "accel", "confidence", "bisect_budget"])]
+    resume: Option<String>,
     /// Only this cell, by its id or the beginning of it; may be given several times
     #[arg(long = "cell", value_name = "ID")]
     cells: Vec<String>,
     /// Only this part of the cells, as `plan --shards N` divides them
     #[arg(long, value_name = "I/N", conflicts_with = "cells")]
     shard: Option<Shard>,
+    /// The first trial's seed of each cell, instead of the matrix's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     #[command(flatten)]
     guests: GuestArgs,
     /// Keep a memory dump of the first failure of each signature
@@ -37,9 +48,29 @@ pub(super) struct Args {
     results: ResultsArg,
 }
 
+impl Args {
+    /// Whether failures are bisected.
+    pub(super) fn bisects(&self) -> bool {
+        !self.no_bisect
+    }
+}
+
 pub(super) fn run(args: &Args) -> Result<u8> {
     let programs = Programs::find()?;
-    let plan = read_plan(&args.matrix, &programs)?;
+    let matrix = match (&args.resume, &args.matrix) {
+        (Some(id), _) => {
+            let Begun { run, lock, header, args, plan, cells } = Begun::open(&args.results.dir, id, &programs)?;
+            let setup = Setup::new(&args.guests, &programs)?;
+            let builder = setup.builder(&plan)?;
+            setup.progress.note(&format!("going on with {}", run.dir.display()));
+            run.write_header(&header)?;
+            return go(&args, setup.runner(&plan, cells, &builder, &run), header, lock);
+        }
+        (None, Some(matrix)) => matrix,
+        (None, None) => return Err(Error::request("no matrix")),
+    };
+    let mut plan = read_plan(matrix, &programs)?;
+    plan.matrix.seed = args.seed.unwrap_or(plan.matrix.seed);
     let mut cells: Vec<Cell> = Vec::new();
     for id in &args.cells {
         let cell = plan.cell(id)?;
@@ -62,16 +93,26 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let setup = Setup::new(&args.guests, &programs)?;
     let builder = setup.builder(&plan)?;
     let planned = cells.len() * plan.matrix.trials.0 as usize;
-    let run = setup.record(&plan, &args.matrix, planned, &args.results.dir)?;
-    let header = run.header()?;
+    let run = setup.record(&plan, &cells, matrix, planned, &args.results.dir)?;
+    let lock = run.hold()?;
+    let mut header = run.header()?;
+    header.bisects = args.bisects();
+    run.write_header(&header)?;
+    go(args, setup.runner(&plan, cells, &builder, &run), header, lock)
+}
+
+/// Does what is not done yet.
+fn go(args: &Args, runner: Runner<'_>, header: Header, _held: Lock) -> Result<u8> {
+    let run = runner.run;
+    let before = run.trials()?;
     let runner = Runner {
-        bisect: (!args.no_bisect).then(|| args.ask.ask()),
-        cores: args.core.then(Cores::default),
-        ..setup.runner(&plan, cells, &builder, &run)
+        bisect: args.bisects().then(|| args.ask.ask()),
+        cores: args.core.then(|| Cores::kept(before.iter().map(|(_, trial)| trial))),
+        ..runner
     };
     let results = runner.run();
-    let closed = run::close(&run, header, &results);
-    History::note(&run);
+    let closed = run::close(run, header, &results);
+    History::note(run);
     let results = results?;
     closed?;
     let trials: Vec<_> = results.trials.iter().collect();

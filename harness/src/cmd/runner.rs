@@ -77,8 +77,15 @@ impl Setup {
         }
     }
 
-    /// Makes the folder of a new run of so many trials.
-    pub(super) fn record(&self, plan: &Plan, matrix: &Path, planned: usize, results: &Path) -> Result<Run> {
+    /// Makes the folder of a new run of so many trials of these cells.
+    pub(super) fn record(
+        &self,
+        plan: &Plan,
+        cells: &[Cell],
+        matrix: &Path,
+        planned: usize,
+        results: &Path,
+    ) -> Result<Run> {
         let header = Header {
             layout: LAYOUT,
             id: String::new(),
@@ -93,10 +100,14 @@ impl Setup {
             started: jiff::Timestamp::now(),
             ended: None,
             planned,
+            seed: plan.matrix.seed,
+            trials: plan.matrix.trials.0,
+            bisects: false,
+            parts: Vec::new(),
             exit: None,
             problems: Vec::new(),
         };
-        let run = Run::create(results, plan, header)?;
+        let run = Run::create(results, plan, cells, header)?;
         self.progress.note(&format!("results: {}", run.dir.display()));
         Ok(run)
     }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::hash::Hasher;
 use crate::matrix::dimension::BuildSetting;
 use crate::matrix::yaml::locate::Step;
-use crate::matrix::{yaml, FragmentName, Kernel, Matrix};
+use crate::matrix::{yaml, Document, FragmentName, Kernel, Matrix};
 use crate::oracle::expect::Expectations;
 use crate::series::{Selection, Series};
 use anyhow::Context;
@@ -109,6 +109,20 @@ impl Plan {
     /// Something in the matrix, a fragment or a series is wrong.
     pub fn read(path: &Path, workloads: &[String]) -> Result<Self> {
         let (matrix, document) = Matrix::read(path).map_err(Error::request)?;
+        Self::of(path, matrix, &document, workloads)
+    }
+
+    /// The plan of a matrix that was kept as one text; what it names is still where the matrix at `path` was.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn recorded(path: &Path, text: &str, workloads: &[String]) -> Result<Self> {
+        let document = Document::of(path, text).map_err(Error::request)?;
+        let matrix = Matrix::parse(path, text).map_err(Error::request)?;
+        Self::of(path, matrix, &document, workloads)
+    }
+
+    fn of(path: &Path, matrix: Matrix, document: &Document, workloads: &[String]) -> Result<Self> {
         let here = path.parent().unwrap_or(Path::new(""));
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
 

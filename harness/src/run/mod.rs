@@ -3,6 +3,7 @@
 mod bars;
 pub mod bisecting;
 mod journal;
+pub mod merge;
 mod pool;
 pub mod reproducing;
 pub mod settling;
@@ -12,6 +13,7 @@ use crate::build::{BuildError, Builder, Kernel, Step};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
+use crate::matrix::Verdict;
 use crate::outcome::Outcome;
 use crate::plan::{Cell, Plan, Variant};
 use crate::progress::{Progress, Task};
@@ -79,18 +81,25 @@ impl Runner<'_> {
             Some(ask) => bisecting::run(self, &trials, ask)?,
             None => Vec::new(),
         };
-        let problems = verdicts(self.plan, &self.cells, &trials, &bisections, self.bisect.is_some());
-        let exit = exit_status(self.plan, &trials, &problems);
+        let problems = verdicts(&self.plan.matrix.verdicts, &self.cells, &trials, &bisections, self.bisect.is_some());
+        let exit = exit_status(&self.plan.matrix.verdicts, &trials, &problems);
         Ok(Results { trials, bisections, problems, exit })
     }
 
     /// Builds every variant that the cells need, and runs each cell as soon as its kernel is there. A variant that does
-    /// not compile is an outcome, not an error.
+    /// not compile is an outcome, not an error. What the run's record has is not run again.
     fn trials(&self) -> Result<Vec<Trial>> {
         let first = self.plan.matrix.seed;
-        let asked: Vec<_> = (0..u64::from(self.plan.matrix.trials.0))
-            .flat_map(|n| self.cells.iter().map(move |cell| (cell, first.wrapping_add(n))))
-            .collect();
+        let (mut asked, mut done) = (Vec::new(), Vec::new());
+        for n in 0..u64::from(self.plan.matrix.trials.0) {
+            for cell in &self.cells {
+                let seed = first.wrapping_add(n);
+                match self.run.trial(&cell.id, seed)? {
+                    Some(trial) => done.push(trial),
+                    None => asked.push((cell, seed)),
+                }
+            }
+        }
         let slots = pool::slots(self.cells.iter().map(|c| &c.shape), self.machine.overhead_mib(), self.jobs);
         let kernels: Mutex<BTreeMap<String, Built>> = Mutex::default();
         let lock = || kernels.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,11 +112,15 @@ impl Runner<'_> {
                 let built = lock()[&cell.variant].clone();
                 match built {
                     Ok(kernel) => self.trial(cell, *seed, &kernel, &self.run.trial_dir(&cell.id, *seed)),
-                    Err(why) => Ok(unbuilt(cell, *seed, self.machine, &why)),
+                    Err(why) => {
+                        let trial = unbuilt(cell, *seed, self.machine, &why);
+                        trial::keep(&trial, &self.run.trial_dir(&cell.id, *seed))?;
+                        Ok(trial)
+                    }
                 }
             },
             |more| {
-                let wanted: BTreeSet<&str> = self.cells.iter().map(|c| c.variant.as_str()).collect();
+                let wanted: BTreeSet<&str> = asked.iter().map(|(cell, _)| cell.variant.as_str()).collect();
                 for variant in self.plan.variants.iter().filter(|v| wanted.contains(v.name.as_str())) {
                     let built = build(self.builder, variant, self.progress)?;
                     lock().insert(variant.name.clone(), built);
@@ -118,6 +131,7 @@ impl Runner<'_> {
                 Ok(())
             },
         )?;
+        trials.append(&mut done);
         trials.sort_by(|a, b| (&a.cell, a.seed).cmp(&(&b.cell, b.seed)));
         Ok(trials)
     }
@@ -231,9 +245,15 @@ fn unbuilt(cell: &Cell, seed: u64, machine: &dyn Machine, why: &str) -> Trial {
 }
 
 /// What the matrix's verdicts find wanting.
-fn verdicts(plan: &Plan, cells: &[Cell], trials: &[Trial], bisections: &[Bisection], bisected: bool) -> Vec<String> {
+pub fn verdicts(
+    verdicts: &[Verdict],
+    cells: &[Cell],
+    trials: &[Trial],
+    bisections: &[Bisection],
+    bisected: bool,
+) -> Vec<String> {
     let mut problems = Vec::new();
-    for verdict in &plan.matrix.verdicts {
+    for verdict in verdicts {
         // Cells that were not chosen owe nothing.
         if !cells.iter().any(|c| c.variant == verdict.variant) {
             continue;
@@ -258,8 +278,8 @@ fn verdicts(plan: &Plan, cells: &[Cell], trials: &[Trial], bisections: &[Bisecti
 }
 
 /// With verdicts: whether they were reached. Without: 0 all passed, 1 findings, 3 neither.
-fn exit_status(plan: &Plan, trials: &[Trial], problems: &[String]) -> u8 {
-    if !plan.matrix.verdicts.is_empty() {
+pub fn exit_status(verdicts: &[Verdict], trials: &[Trial], problems: &[String]) -> u8 {
+    if !verdicts.is_empty() {
         return u8::from(!problems.is_empty());
     }
     let found = |t: &Trial| {

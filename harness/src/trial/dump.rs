@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::machine::monitor::Monitor;
+use crate::trial::Trial;
 use crate::zstd;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,12 @@ impl From<Result<Self>> for Core {
 pub struct Cores(Mutex<BTreeSet<String>>);
 
 impl Cores {
+    /// With the dumps that these trials have kept.
+    pub fn kept<'a>(trials: impl IntoIterator<Item = &'a Trial>) -> Self {
+        let kept = trials.into_iter().filter(|t| matches!(t.core, Some(Core::Kept { .. })));
+        Self(Mutex::new(kept.filter_map(|t| Some(t.finding()?.signature.clone())).collect()))
+    }
+
     /// Takes it on to make `signature`'s dump. False if somebody has.
     pub fn claim(&self, signature: &str) -> bool {
         self.lock().insert(signature.to_owned())

@@ -1,7 +1,7 @@
 //! What a trial's machine is to run: its request, and the files that this takes.
 
 use super::storage::Storage;
-use super::{CMDLINE, HEARTBEAT_MS, PANIC_RESETS, PANIC_STAYS};
+use super::{CMDLINE, HEARTBEAT_MS, INITRAMFS, PANIC_RESETS, PANIC_STAYS};
 use crate::build::Kernel;
 use crate::error::Result;
 use crate::image;
@@ -48,7 +48,7 @@ impl Guest {
         // The machine reads it while it starts; it follows from the request and the base archive.
         let initramfs = tempfile::Builder::new()
             .prefix("initramfs-")
-            .suffix(".cpio")
+            .suffix(INITRAMFS)
             .tempfile_in(dir)
             .with_context(|| format!("cannot write to {}", dir.display()))?;
         let modules = kernel.modules();

@@ -42,6 +42,9 @@ const MACHINE_LOG: &str = "machine.log";
 /// What was run.
 const COMMAND: &str = "machine.json";
 
+/// How the name of a trial's own initramfs ends, which is gone with it.
+const INITRAMFS: &str = ".cpio";
+
 /// How often the guest says that it lives.
 const HEARTBEAT_MS: u32 = 500;
 
@@ -133,6 +136,11 @@ impl Trial {
     }
 }
 
+/// Whether a file in a trial's folder is there only while the trial runs: one that was killed leaves it behind.
+pub fn is_left_over(name: &str) -> bool {
+    name.starts_with('.') || name.ends_with(INITRAMFS) || name.ends_with(storage::DISK)
+}
+
 /// What a finding's report says on its console, at most [`MAX_REPORT`] bytes of it. Empty if no line of it does.
 ///
 /// # Errors
@@ -154,6 +162,10 @@ pub fn report(console: &Path, finding: &Finding) -> Result<String> {
 /// # Errors
 /// The host fails (disk full, no QEMU) or a signal came; the folder then holds what there was, but no outcome.
 pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
+    // What a killed run left of this trial must not pass for a part of it.
+    if job.dir.exists() {
+        std::fs::remove_dir_all(job.dir).with_context(|| format!("cannot remove {}", job.dir.display()))?;
+    }
     files::create_dir(job.dir)?;
     let guest = Guest::make(job.cell, job.seed, job.kernel, job.base_image, job.cores.is_some(), job.dir)?;
     files::write_json(&job.dir.join(REQUEST), &guest.request)?;
@@ -191,8 +203,17 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         core,
         seen,
     };
-    files::write_json(&job.dir.join(TRIAL), &trial)?;
+    keep(&trial, job.dir)?;
     Ok(trial)
+}
+
+/// Writes what a trial came to into its folder: from then on it is one that was run.
+///
+/// # Errors
+/// It cannot be written.
+pub fn keep(trial: &Trial, dir: &Path) -> Result<()> {
+    files::create_dir(dir)?;
+    Ok(files::write_json(&dir.join(TRIAL), trial)?)
 }
 
 /// Compresses a dump. That there is none is no reason to lose the trial.
