@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 pub const LAYOUT: u32 = 1;
 
 const RUN: &str = "run.json";
-const PLAN: &str = "plan.json";
-const MATRIX: &str = "matrix.yaml";
-const CELLS: &str = "cells";
-const BISECT: &str = "bisect";
+pub(crate) const PLAN: &str = "plan.json";
+const PART: &str = "part.json";
+pub(crate) const MATRIX: &str = "matrix.yaml";
+pub(crate) const CELLS: &str = "cells";
+pub(crate) const BISECT: &str = "bisect";
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,18 @@ pub struct Header {
     pub ended: Option<Timestamp>,
     /// Trials planned, bisections' own not counted.
     pub planned: usize,
+    /// The first trial's seed of each cell.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// Trials of each cell, each with the next seed.
+    #[serde(default = "one")]
+    pub trials: u32,
+    /// Whether failures are bisected.
+    #[serde(default)]
+    pub bisects: bool,
+    /// The runs that it was merged from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// The exit status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<u8>,
@@ -69,7 +82,40 @@ pub struct Header {
     pub problems: Vec<String>,
 }
 
+/// One of the runs that were merged. Two machines may give the same id within one second, hence the time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Part {
+    /// Its id.
+    pub id: String,
+    /// When it began.
+    pub started: Timestamp,
+}
+
+fn one<T: From<u8>>() -> T {
+    T::from(1)
+}
+
 impl Header {
+    /// What tells the run from all others.
+    pub fn part(&self) -> Part {
+        Part { id: self.id.clone(), started: self.started }
+    }
+
+    /// The runs that it was merged from, or itself.
+    pub fn all_parts(&self) -> Vec<Part> {
+        if self.parts.is_empty() {
+            vec![self.part()]
+        } else {
+            self.parts.clone()
+        }
+    }
+
+    /// Whether it was merged into `other`, which holds more.
+    fn is_within(&self, other: &Self) -> bool {
+        let parts = self.all_parts();
+        other.parts.len() > parts.len() && parts.iter().all(|part| other.parts.contains(part))
+    }
+
     /// How long it took, for people.
     pub fn took(&self) -> Option<String> {
         let span = self.ended?.since(self.started).ok()?;
@@ -135,11 +181,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// Makes the folder of a new run of `plan` in `results`.
+    /// Makes the folder of a new run of these cells of `plan` in `results`.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn create(results: &Path, plan: &Plan, mut header: Header) -> Result<Self> {
+    pub fn create(results: &Path, plan: &Plan, cells: &[Cell], mut header: Header) -> Result<Self> {
         files::create_dir(results)?;
         // Two runs in one second get two folders: mkdir tells.
         let stem = format!("{}-{}", header.started.strftime("%Y%m%dT%H%M%SZ"), plan.name);
@@ -157,6 +203,10 @@ impl Run {
         let run = Self { dir };
         files::write(&run.dir.join(MATRIX), plan.text.as_bytes())?;
         files::write_json(&run.dir.join(PLAN), &plan.cells)?;
+        if cells.len() < plan.cells.len() {
+            let ids: Vec<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
+            files::write_json(&run.dir.join(PART), &ids)?;
+        }
         run.write_header(&header)?;
         Ok(run)
     }
@@ -170,7 +220,9 @@ impl Run {
         let mut dir = results.join(id);
         if id == "latest" {
             let all = list(results)?;
-            let Some((run, _)) = all.last() else {
+            // Shards that were merged are not news any more.
+            let news = |header: &Header| !all.iter().any(|(_, other)| header.is_within(other));
+            let Some((run, _)) = all.iter().rev().find(|(_, header)| news(header)) else {
                 return Err(Error::request(format!("there are no runs in {}", results.display())));
             };
             return Ok(run.clone());
@@ -225,6 +277,15 @@ impl Run {
     /// The file is damaged.
     pub fn cells(&self) -> Result<Vec<Cell>> {
         Ok(files::read_json(&self.dir.join(PLAN))?)
+    }
+
+    /// The ids of the cells that it was to run, where that is not all of the plan.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn part(&self) -> Result<Option<Vec<String>>> {
+        let path = self.dir.join(PART);
+        Ok(if path.is_file() { Some(files::read_json(&path)?) } else { None })
     }
 
     /// The folder of a planned trial.
@@ -337,12 +398,14 @@ fn bisect_name(cell: &str, signature: &str) -> String {
 /// # Errors
 /// `results` cannot be read.
 pub fn folders(results: &Path) -> Result<Vec<Run>> {
-    let runs = sorted(results)?.into_iter().map(|dir| Run { dir });
+    // One that is being made, or taken away, has a name that begins with a dot.
+    let hidden = |dir: &PathBuf| dir.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let runs = sorted(results)?.into_iter().filter(|dir| !hidden(dir)).map(|dir| Run { dir });
     Ok(runs.filter(|run| run.header_file().is_file()).collect())
 }
 
 /// The entries of a folder, by name; none if it is missing.
-fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

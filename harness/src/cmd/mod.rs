@@ -6,6 +6,7 @@ mod cache;
 mod doctor;
 mod guests;
 mod history;
+mod merge;
 mod plan;
 mod report;
 mod run;
@@ -62,6 +63,8 @@ enum Subcommands {
     Schema(schema::Args),
     /// The runs there are
     Runs(runs::Args),
+    /// Shards of one plan, made by `run --shard`, to one run
+    Merge(merge::Args),
     /// A run, or one of its cells
     Show(show::Args),
     /// When findings were seen, over all runs
@@ -88,6 +91,7 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Scan(args) => scan::run(args),
         Subcommands::Schema(args) => schema::run(args),
         Subcommands::Runs(args) => runs::run(args),
+        Subcommands::Merge(args) => merge::run(args),
         Subcommands::Show(args) => show::run(args),
         Subcommands::History(args) => history::run(args),
         Subcommands::Completions(args) => shell::completions(args),

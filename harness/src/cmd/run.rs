@@ -85,10 +85,14 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         started: jiff::Timestamp::now(),
         ended: None,
         planned: cells.len() * plan.matrix.trials.0 as usize,
+        seed: plan.matrix.seed,
+        trials: plan.matrix.trials.0,
+        bisects: !args.no_bisect,
+        parts: Vec::new(),
         exit: None,
         problems: Vec::new(),
     };
-    let run = Run::create(&args.results.dir, &plan, header)?;
+    let run = Run::create(&args.results.dir, &plan, &cells, header)?;
     let header = run.header()?;
     progress.note(&format!("results: {}", run.dir.display()));
     let runner = Runner {

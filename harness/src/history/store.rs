@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 
 /// The version of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// `sighting` has a row for each trial that a finding decided; `ran` one for each variant and workload of a run, whatever
-/// it came to; `tally` what `sighting` says of a run and a signature, so that a list of all does not read all of it.
+/// it came to; `part` names the runs that a run was merged
+/// from, or the run itself; `tally` what `sighting` says of a run and a signature, so that a list of all does not read all of it.
 const TABLES: &str = "
 CREATE TABLE run (
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, matrix TEXT NOT NULL, state TEXT NOT NULL,
@@ -39,6 +40,11 @@ CREATE TABLE tally (
     PRIMARY KEY (signature, run, variant, workload)
 ) WITHOUT ROWID;
 CREATE INDEX tally_run ON tally (run);
+CREATE TABLE part (
+    run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE, id TEXT NOT NULL, started INTEGER NOT NULL,
+    PRIMARY KEY (run, id, started)
+) WITHOUT ROWID;
+CREATE INDEX part_of ON part (id, started);
 ";
 
 /// Makes the tables, if there are none.
@@ -74,7 +80,7 @@ pub fn known(db: &Connection) -> Result<BTreeMap<String, String>, Trouble> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Puts a run in, in place of what was there of it.
+/// Puts a run in, in place of what was there of it, and of those that it was merged from.
 pub fn put(db: &Connection, stamp: &str, header: &Header, cells: &[Cell], trials: &[Trial]) -> Result<(), Trouble> {
     db.prepare_cached("DELETE FROM run WHERE id = ?1")?.execute([&header.id])?;
     let state = serde_json::to_value(header.state).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
@@ -82,6 +88,22 @@ pub fn put(db: &Connection, stamp: &str, header: &Header, cells: &[Cell], trials
     db.prepare_cached("INSERT INTO run (id, stamp, matrix, state, started, took_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![header.id, stamp, header.matrix, state, header.started.as_millisecond(), took])?;
     let run = db.last_insert_rowid();
+    for part in header.all_parts() {
+        db.prepare_cached("INSERT OR IGNORE INTO part VALUES (?1, ?2, ?3)")?.execute(params![
+            run,
+            part.id,
+            part.started.as_millisecond()
+        ])?;
+    }
+    if overlaps(db, run, WITHIN)?.next().is_some() {
+        // It is known, so that it is not read again; its trials are the merged run's.
+        return Ok(());
+    }
+    for part in overlaps(db, run, AROUND)? {
+        for table in ["ran", "sighting", "tally"] {
+            db.execute(&format!("DELETE FROM {table} WHERE run = ?1"), [part])?;
+        }
+    }
 
     let workloads: BTreeMap<&str, &str> = cells.iter().map(|c| (c.id.as_str(), c.workload.as_str())).collect();
     let workload = |trial: &Trial| workloads.get(trial.cell.as_str()).copied().unwrap_or_default();
@@ -133,6 +155,27 @@ pub fn put(db: &Connection, stamp: &str, header: &Header, cells: &[Cell], trials
             .execute(params![signature, run, variant, workload, trials, cells])?;
     }
     Ok(())
+}
+
+/// That all parts of this run are among the other's, which has more.
+const WITHIN: &str = "both = mine AND both < theirs";
+
+/// The other way round.
+const AROUND: &str = "both = theirs AND both < mine";
+
+/// The runs that have parts in common with this one, in that way: what was merged must not count twice.
+fn overlaps(db: &Connection, run: i64, how: &str) -> Result<std::vec::IntoIter<i64>, Trouble> {
+    let sql = format!(
+        "SELECT other FROM (
+            SELECT a.run AS other, count(*) AS both, (SELECT count(*) FROM part WHERE run = a.run) AS theirs,
+                (SELECT count(*) FROM part WHERE run = ?1) AS mine
+            FROM part b JOIN part a ON a.id = b.id AND a.started = b.started AND a.run != b.run
+            WHERE b.run = ?1 GROUP BY a.run
+        ) WHERE {how}"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let rows = statement.query_map([run], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<Vec<i64>>>()?.into_iter())
 }
 
 #[derive(Default)]

@@ -60,8 +60,10 @@ impl Document {
         Ok(Self { files, value })
     }
 
-    /// The document from one text, for tests.
-    #[cfg(test)]
+    /// The document from one text, which stands or stood at `path`.
+    ///
+    /// # Errors
+    /// It is no YAML.
     pub fn of(path: &Path, text: &str) -> Result<Self, YamlError> {
         Ok(Self { files: vec![(path.to_owned(), text.to_owned())], value: yaml::parse(path, text)? })
     }

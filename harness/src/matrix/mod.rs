@@ -137,6 +137,14 @@ impl Matrix {
         Ok((Self::from_document(&document)?, document))
     }
 
+    /// The matrix of one text, as a run keeps it at `path`.
+    ///
+    /// # Errors
+    /// Something in it is wrong.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, YamlError> {
+        Self::from_document(&Document::of(path, text)?)
+    }
+
     fn from_document(document: &Document) -> Result<Self, YamlError> {
         let define: Define = document.part("define")?.unwrap_or_default();
         define::scope(&define, || document.as_a().map_err(Wrong::Here)).map_err(|wrong| match wrong {

@@ -6,6 +6,7 @@ use super::{build, pool, Built, Runner};
 use crate::bisect::verify::passes_needed;
 use crate::bisect::{Aim, Bisect, Conclusion, Evidence, Next, Prices};
 use crate::error::{Error, Result};
+use crate::hash::Hasher;
 use crate::outcome::Outcome;
 use crate::plan::{Cell, Variant};
 use crate::record::{Bisection, Verification};
@@ -17,6 +18,9 @@ use std::time::Instant;
 
 /// Seeds of bisections begin here, clear of the matrix's own.
 const FIRST_SEED: u64 = 1 << 32;
+
+/// So many of them are one bisection's.
+const SEEDS: u64 = 1 << 16;
 
 /// The shortest trial, in seconds: a workload needs a while to build up pressure.
 const SHORTEST: u32 = 10;
@@ -160,7 +164,7 @@ impl<'a> Session<'a> {
             kernels: BTreeMap::new(),
             builds: Mean::new(BUILD),
             boots: Mean::new(BOOT),
-            seed: FIRST_SEED,
+            seed: first_seed(&failure.cell.id, failure.signature),
             slots: pool::slots(shape, runner.machine.overhead_mib(), runner.jobs),
         };
         if entries.is_empty() {
@@ -412,6 +416,13 @@ impl<'a> Session<'a> {
             verification,
         }
     }
+}
+
+/// Bisections share cells (`base` is the start of every series), in one run or in two that are merged: each has seeds of
+/// its own, for a trial is told from others by its cell and seed.
+fn first_seed(cell: &str, signature: &str) -> u64 {
+    let hash = Hasher::new("bisection").field(cell).field(signature).finish();
+    FIRST_SEED + SEEDS * u64::from_str_radix(&hash[..4], 16).unwrap_or(0)
 }
 
 /// Only a finding of the same signature counts as bad, only a pass as good.

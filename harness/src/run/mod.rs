@@ -3,6 +3,7 @@
 mod bars;
 pub mod bisecting;
 mod journal;
+pub mod merge;
 mod pool;
 pub mod summary;
 
@@ -10,6 +11,7 @@ use crate::build::{BuildError, Builder, Kernel, Step};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
+use crate::matrix::Verdict;
 use crate::outcome::Outcome;
 use crate::plan::{Cell, Plan, Variant};
 use crate::progress::{Progress, Task};
@@ -77,8 +79,8 @@ impl Runner<'_> {
             Some(ask) => bisecting::run(self, &trials, ask)?,
             None => Vec::new(),
         };
-        let problems = verdicts(self.plan, &self.cells, &trials, &bisections, self.bisect.is_some());
-        let exit = exit_status(self.plan, &trials, &problems);
+        let problems = verdicts(&self.plan.matrix.verdicts, &self.cells, &trials, &bisections, self.bisect.is_some());
+        let exit = exit_status(&self.plan.matrix.verdicts, &trials, &problems);
         Ok(Results { trials, bisections, problems, exit })
     }
 
@@ -101,7 +103,11 @@ impl Runner<'_> {
                 let built = lock()[&cell.variant].clone();
                 match built {
                     Ok(kernel) => self.trial(cell, *seed, &kernel, &self.run.trial_dir(&cell.id, *seed)),
-                    Err(why) => Ok(unbuilt(cell, *seed, self.machine, &why)),
+                    Err(why) => {
+                        let trial = unbuilt(cell, *seed, self.machine, &why);
+                        trial::keep(&trial, &self.run.trial_dir(&cell.id, *seed))?;
+                        Ok(trial)
+                    }
                 }
             },
             |more| {
@@ -229,9 +235,15 @@ fn unbuilt(cell: &Cell, seed: u64, machine: &dyn Machine, why: &str) -> Trial {
 }
 
 /// What the matrix's verdicts find wanting.
-fn verdicts(plan: &Plan, cells: &[Cell], trials: &[Trial], bisections: &[Bisection], bisected: bool) -> Vec<String> {
+pub fn verdicts(
+    verdicts: &[Verdict],
+    cells: &[Cell],
+    trials: &[Trial],
+    bisections: &[Bisection],
+    bisected: bool,
+) -> Vec<String> {
     let mut problems = Vec::new();
-    for verdict in &plan.matrix.verdicts {
+    for verdict in verdicts {
         // Cells that were not chosen owe nothing.
         if !cells.iter().any(|c| c.variant == verdict.variant) {
             continue;
@@ -256,8 +268,8 @@ fn verdicts(plan: &Plan, cells: &[Cell], trials: &[Trial], bisections: &[Bisecti
 }
 
 /// With verdicts: whether they were reached. Without: 0 all passed, 1 findings, 3 neither.
-fn exit_status(plan: &Plan, trials: &[Trial], problems: &[String]) -> u8 {
-    if !plan.matrix.verdicts.is_empty() {
+pub fn exit_status(verdicts: &[Verdict], trials: &[Trial], problems: &[String]) -> u8 {
+    if !verdicts.is_empty() {
         return u8::from(!problems.is_empty());
     }
     let found = |t: &Trial| {

@@ -39,6 +39,9 @@ const MACHINE_LOG: &str = "machine.log";
 /// What was run.
 const COMMAND: &str = "machine.json";
 
+/// How the name of a trial's own initramfs ends, which is gone with it.
+const INITRAMFS: &str = ".cpio";
+
 /// How often the guest says that it lives.
 const HEARTBEAT_MS: u32 = 500;
 
@@ -127,6 +130,11 @@ impl Trial {
     }
 }
 
+/// Whether a file in a trial's folder is there only while the trial runs: one that was killed leaves it behind.
+pub fn is_left_over(name: &str) -> bool {
+    name.starts_with('.') || name.ends_with(INITRAMFS) || name.ends_with(storage::DISK)
+}
+
 /// Runs the trial and writes its folder. `phase` hears of each phase that begins.
 ///
 /// # Errors
@@ -153,7 +161,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     // The machine reads it while it starts; it follows from the request and the base archive.
     let initramfs = tempfile::Builder::new()
         .prefix("initramfs-")
-        .suffix(".cpio")
+        .suffix(INITRAMFS)
         .tempfile_in(job.dir)
         .with_context(|| format!("cannot write to {}", job.dir.display()))?;
     let modules = job.kernel.modules();
@@ -206,8 +214,17 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         core,
         seen,
     };
-    files::write_json(&job.dir.join(TRIAL), &trial)?;
+    keep(&trial, job.dir)?;
     Ok(trial)
+}
+
+/// Writes what a trial came to into its folder: from then on it is one that was run.
+///
+/// # Errors
+/// It cannot be written.
+pub fn keep(trial: &Trial, dir: &Path) -> Result<()> {
+    files::create_dir(dir)?;
+    Ok(files::write_json(&dir.join(TRIAL), trial)?)
 }
 
 /// Compresses a dump. That there is none is no reason to lose the trial.

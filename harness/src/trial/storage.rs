@@ -13,6 +13,9 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::NamedTempFile;
 
+/// How the name of a disk ends.
+pub(super) const DISK: &str = ".img";
+
 /// What ext4 has for a swap file of that many MiB: a journal of up to 64, inode tables of a sixtieth, and some to spare.
 fn around(mib: u64) -> u64 {
     mib + 64 + mib / 16
@@ -65,7 +68,7 @@ impl Storage {
 
 fn sparse(dir: &Path, prefix: &str, mib: u64) -> Result<NamedTempFile> {
     let context = || format!("cannot make a disk of {mib} MiB in {}", dir.display());
-    let file = tempfile::Builder::new().prefix(prefix).suffix(".img").tempfile_in(dir).with_context(context)?;
+    let file = tempfile::Builder::new().prefix(prefix).suffix(DISK).tempfile_in(dir).with_context(context)?;
     file.as_file().set_len(mib << 20).with_context(context)?;
     Ok(file)
 }

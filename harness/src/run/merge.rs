@@ -1,0 +1,254 @@
+//! Shards of one plan to one run. Merging is a union: the order of the parts does not matter, nor that some are given
+//! twice or were merged before. What contradicts is refused, not chosen from.
+
+use super::{exit_status, verdicts};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::hash::Hasher;
+use crate::matrix::Matrix;
+use crate::plan::Cell;
+use crate::record::{sorted, Header, Part, Run, State, BISECT, CELLS, LAYOUT, MATRIX, PLAN};
+use crate::trial::{self, Trial, TRIAL};
+use anyhow::Context;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// A run to merge.
+struct Input {
+    run: Run,
+    header: Header,
+    cells: Vec<Cell>,
+    trials: Vec<(PathBuf, Trial)>,
+}
+
+impl Input {
+    fn read(run: Run) -> Result<Self> {
+        Ok(Self { header: run.header()?, cells: run.cells()?, trials: run.trials()?, run })
+    }
+
+    fn name(&self) -> String {
+        self.run.dir.display().to_string()
+    }
+}
+
+/// Merges `runs` to one run in `results`, which holds all their outcomes; `command` is the command line that asked for it.
+/// The same parts make the same run again, under the same id.
+///
+/// # Errors
+/// They are not of one plan, or two of them ran the same trial ([`Error::Request`]); a folder cannot be read or written.
+pub fn merge(results: &Path, runs: Vec<Run>, command: Vec<String>) -> Result<Run> {
+    let mut inputs = runs.into_iter().map(Input::read).collect::<Result<Vec<_>>>()?;
+    inputs.sort_by_key(|input| (input.header.part(), input.trials.len()));
+    let parts: BTreeSet<Part> = inputs.iter().flat_map(|input| input.header.all_parts()).collect();
+    let Some(first) = inputs.first() else { return Err(Error::request("no runs to merge")) };
+    let id = id(&first.header, &parts);
+    files::create_dir(results)?;
+    let to = results.join(&id);
+    // Bisections may have been added to it.
+    let old = Run { dir: to.clone() };
+    if old.header_file().is_file() {
+        inputs.push(Input::read(old)?);
+    }
+    for other in &inputs[1..] {
+        of_one_plan(&inputs[0], other)?;
+    }
+    let trials = union(inputs.iter().map(|input| input.trials.iter().map(|(dir, _)| dir.clone())))?;
+    let bisect_trials = inputs.iter().map(|i| Ok(i.run.bisect_trials()?.into_iter().map(|(dir, _)| dir)));
+    let bisect_trials = union(bisect_trials.collect::<Result<Vec<_>>>()?)?;
+    let bisections = bisect_files(&inputs)?;
+
+    let half = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempdir_in(results)
+        .with_context(|| format!("cannot create a folder in {}", results.display()))?;
+    std::fs::set_permissions(half.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .with_context(|| format!("cannot open up {}", half.path().display()))?;
+    let run = Run { dir: half.path().to_owned() };
+    for (name, from) in &trials {
+        take_folder(from, &run.dir.join(CELLS).join(name))?;
+    }
+    for (name, from) in &bisect_trials {
+        take_folder(from, &run.dir.join(BISECT).join(CELLS).join(name))?;
+    }
+    for (name, text) in &bisections {
+        files::create_dir(&run.dir.join(BISECT))?;
+        files::write(&run.dir.join(BISECT).join(name), text)?;
+    }
+    for name in [MATRIX, PLAN] {
+        take(&inputs[0].run.dir.join(name), &run.dir.join(name))?;
+    }
+    let header = header(&inputs, &run, &id, parts, command)?;
+    run.write_header(&header)?;
+    replace(half, &to)?;
+    Ok(Run { dir: to })
+}
+
+/// The same for the same parts.
+fn id(first: &Header, parts: &BTreeSet<Part>) -> String {
+    let mut hash = Hasher::new("merged");
+    for part in parts {
+        hash = hash.field(&part.id).field(part.started.to_string());
+    }
+    let started = parts.iter().map(|part| part.started).min().unwrap_or(first.started);
+    format!("{}-{}-merged-{}", started.strftime("%Y%m%dT%H%M%SZ"), first.matrix, &hash.finish()[..6])
+}
+
+/// That two runs are of one plan, and their kernels of one source.
+fn of_one_plan(a: &Input, b: &Input) -> Result<()> {
+    let refuse = |what: &str| {
+        let message = format!("{} and {} are not of one plan: {what}", a.name(), b.name());
+        Err(Error::request(message))
+    };
+    if a.header.version != b.header.version {
+        return refuse(&format!("mmtorture {} and {}", a.header.version, b.header.version));
+    }
+    if a.header.matrix != b.header.matrix {
+        return refuse(&format!("the matrices are called {} and {}", a.header.matrix, b.header.matrix));
+    }
+    let seeds = |h: &Header| format!("{} from {}", h.trials, h.seed);
+    if seeds(&a.header) != seeds(&b.header) {
+        return refuse(&format!("the seeds of each cell are {} and {}", seeds(&a.header), seeds(&b.header)));
+    }
+    let differs = |(a, b): (&Cell, &Cell)| a.id != b.id;
+    let at = a.cells.iter().zip(&b.cells).position(differs);
+    let at = at.or_else(|| (a.cells.len() != b.cells.len()).then(|| a.cells.len().min(b.cells.len())));
+    if let Some(at) = at {
+        let id = |input: &Input| input.cells.get(at).map_or_else(|| "none".to_owned(), |cell| cell.id.clone());
+        let (n, x, y) = (at + 1, id(a), id(b));
+        return refuse(&format!("cell {n} is {x} and {y}; a patch, a fragment or the matrix has changed between them"));
+    }
+    if a.run.matrix()? != b.run.matrix()? {
+        return refuse("their matrix.yaml differ");
+    }
+    // The cells name a source; what stood there when they ran, and what compiled it, is in the kernels' keys.
+    let mut kernels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (_, trial) in a.trials.iter().chain(&b.trials).filter(|(_, trial)| !trial.kernel.is_empty()) {
+        kernels.entry(&trial.variant).or_default().insert(&trial.kernel);
+    }
+    if let Some((variant, keys)) = kernels.iter().find(|(_, keys)| keys.len() > 1) {
+        let keys: Vec<&str> = keys.iter().map(|key| key.get(..12).unwrap_or(key)).collect();
+        let keys = keys.join(" and ");
+        return refuse(&format!("{variant} is kernel {keys}: another commit, configuration or compiler"));
+    }
+    Ok(())
+}
+
+/// The folders of trials, by cell and seed. One that several runs have must be the same in all.
+fn union<D: IntoIterator<Item = PathBuf>>(all: impl IntoIterator<Item = D>) -> Result<BTreeMap<PathBuf, PathBuf>> {
+    let mut union: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    for dir in all.into_iter().flatten() {
+        let name: PathBuf = dir.iter().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect();
+        let Some(known) = union.get(&name) else {
+            union.insert(name, dir);
+            continue;
+        };
+        if read(&known.join(TRIAL))? != read(&dir.join(TRIAL))? {
+            return Err(Error::request(format!(
+                "{} was run twice: {} and {}; leave out one of those runs",
+                name.display(),
+                known.display(),
+                dir.display()
+            )));
+        }
+    }
+    Ok(union)
+}
+
+/// Results and logs of bisections. One that went on after it was copied is longer than its copy.
+fn bisect_files(inputs: &[Input]) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut all: BTreeMap<String, (Vec<u8>, PathBuf)> = BTreeMap::new();
+    for input in inputs {
+        for path in sorted(&input.run.dir.join(BISECT))?.into_iter().filter(|path| path.is_file()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if trial::is_left_over(&name) {
+                continue;
+            }
+            let text = read(&path)?;
+            match all.get(&name) {
+                Some((known, _)) if known.starts_with(&text) => {}
+                Some((known, at)) if !text.starts_with(known) => {
+                    let (a, b) = (at.display(), path.display());
+                    return Err(Error::request(format!("{a} and {b} differ; leave out one of those runs")));
+                }
+                _ => drop(all.insert(name, (text, path))),
+            }
+        }
+    }
+    Ok(all.into_iter().map(|(name, (text, _))| (name, text)).collect())
+}
+
+/// What is known of the whole.
+fn header(inputs: &[Input], run: &Run, id: &str, parts: BTreeSet<Part>, command: Vec<String>) -> Result<Header> {
+    let first = &inputs[0].header;
+    let matrix = Matrix::parse(&run.dir.join(MATRIX), &run.matrix()?).map_err(Error::request)?;
+    let trials: Vec<Trial> = run.trials()?.into_iter().map(|(_, trial)| trial).collect();
+    let bisects = inputs.iter().any(|input| input.header.bisects);
+    let mut problems = verdicts(&matrix.verdicts, &inputs[0].cells, &trials, &run.bisections()?, bisects);
+    let mut exit = exit_status(&matrix.verdicts, &trials, &problems);
+    let planned = inputs[0].cells.len() * first.trials as usize;
+    let missing = planned.saturating_sub(trials.len());
+    if missing > 0 {
+        exit = if exit == 1 { 1 } else { 3 };
+        problems.push(format!("{missing} of {planned} trials have no outcome"));
+        // The same run may be given as it was and as it is.
+        let unfinished: BTreeSet<&str> =
+            inputs.iter().filter(|i| i.header.state != State::Done).map(|i| i.header.id.as_str()).collect();
+        problems.extend(unfinished.into_iter().filter(|i| *i != id).map(|id| format!("{id} did not finish")));
+    }
+    let machines: BTreeSet<&str> = inputs.iter().flat_map(|input| input.header.machine.split("; ")).collect();
+    Ok(Header {
+        layout: LAYOUT,
+        id: id.to_owned(),
+        command,
+        machine: machines.into_iter().collect::<Vec<_>>().join("; "),
+        state: if missing == 0 { State::Done } else { State::Failed },
+        started: parts.iter().map(|part| part.started).min().unwrap_or(first.started),
+        ended: inputs.iter().filter_map(|input| input.header.ended).max(),
+        planned,
+        exit: Some(exit),
+        problems,
+        bisects,
+        parts: parts.into_iter().collect(),
+        ..first.clone()
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    Ok(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+}
+
+/// The files of a trial that came to its end; not what a killed run left beside them.
+fn take_folder(from: &Path, to: &Path) -> Result<()> {
+    files::create_dir(to)?;
+    for path in sorted(from)?.into_iter().filter(|path| path.is_file()) {
+        let name = path.file_name().unwrap_or_default();
+        if !trial::is_left_over(&name.to_string_lossy()) {
+            take(&path, &to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Linked, for what a run has written is replaced and never changed; copied where the parts are on another disk.
+fn take(from: &Path, to: &Path) -> Result<()> {
+    let taken = std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(drop));
+    Ok(taken.with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?)
+}
+
+/// Puts the folder `half` in the place of `to`.
+fn replace(half: tempfile::TempDir, to: &Path) -> Result<()> {
+    let context = || format!("cannot rename to {}", to.display());
+    // Two steps, for not every file system exchanges names. Killed between them, the old one is in `.old-`.
+    let _old = if to.is_dir() {
+        let parent = to.parent().unwrap_or(Path::new("."));
+        let old = tempfile::Builder::new().prefix(".old-").tempdir_in(parent).with_context(context)?;
+        std::fs::rename(to, old.path().join("x")).with_context(context)?;
+        Some(old)
+    } else {
+        None
+    };
+    std::fs::rename(half.path(), to).with_context(context)?;
+    // There is nothing left to remove under its old name.
+    let _ = half.keep();
+    Ok(())
+}
