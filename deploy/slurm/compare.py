@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares two reports of one plan (`mmtorture report --format json`): the same but for times, and what chance decides."""
+"""Compares two reports of one plan (`mmtorture report --format json`): the same but for times and counters."""
 
 import json
 import sys
@@ -21,7 +21,8 @@ def essence(path):
             [b["finding"]["title"], b["finding"]["signature"], sorted([t["cell"], t["seed"]] for t in b["trials"])]
             for b in report["bugs"]
         ),
-        "counters": {name: sorted(w["counters"]) for name, w in report["counters"].items()},
+        "matrix": report["matrix"],
+        "cells": report["cells"],
     }
 
 
