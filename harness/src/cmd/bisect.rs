@@ -10,6 +10,7 @@ use crate::image::Programs;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::record::Run;
+use crate::root::Roots;
 use crate::run::{bisecting, check_patches, summary, Runner};
 use crate::trial::Trial;
 use std::path::PathBuf;
@@ -77,6 +78,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         base_image: &base_image,
         jobs: args.guests.jobs,
         bisect: Some(args.ask.ask()),
+        roots: Roots::default(),
         cores: None,
         run: &run,
         progress: &progress,

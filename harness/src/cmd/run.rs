@@ -12,6 +12,7 @@ use crate::plan::shard::Shard;
 use crate::plan::Cell;
 use crate::progress::Progress;
 use crate::record::{Header, Run, State, LAYOUT};
+use crate::root::Roots;
 use crate::run::bisecting::Ask;
 use crate::run::{self, summary, Runner};
 use crate::trial::dump::Cores;
@@ -70,6 +71,10 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let progress = Progress::new();
     let builder = Builder::new(&cache, cores(), &interrupt);
     run::check_patches(&builder, &plan.variants, &progress)?;
+    let roots = Roots::default();
+    for cell in &cells {
+        roots.of(cell, &plan, &builder, &progress)?;
+    }
     progress.note(&format!("machine: {why}"));
     let base_image = programs.base_archive(&cache)?;
 
@@ -99,6 +104,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         base_image: &base_image,
         jobs: args.guests.jobs,
         bisect: (!args.no_bisect).then(|| args.ask.ask()),
+        roots,
         cores: args.core.then(Cores::default),
         run: &run,
         progress: &progress,

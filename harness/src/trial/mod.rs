@@ -64,6 +64,8 @@ pub struct Job<'a> {
     pub kernel: &'a Kernel,
     /// In which machine.
     pub machine: &'a dyn Machine,
+    /// The root of the workload's suite, if it is one.
+    pub root: Option<&'a Path>,
     /// The guest's base archive.
     pub base_image: &'a Path,
     /// The matrix's boot deadline, if it has one.
@@ -134,7 +136,7 @@ impl Trial {
 pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
     files::create_dir(job.dir)?;
     let name = format!("{}/{}", job.cell.id, job.seed);
-    let storage = Storage::make(&job.cell.shape, job.dir)?;
+    let storage = Storage::make(&job.cell.shape, job.root, job.dir)?;
     let request = Request {
         version: VERSION,
         trial: name.clone(),
@@ -147,6 +149,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         memcg: job.cell.shape.memcg,
         nodes: job.cell.shape.nodes,
         swap: job.cell.shape.swap,
+        root: storage.root(),
         workload: job.cell.workload.clone(),
     };
     files::write_json(&job.dir.join(REQUEST), &request)?;
