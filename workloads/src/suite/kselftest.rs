@@ -21,6 +21,9 @@ const TESTS: &str = "/tests";
 /// How long a test may run: three times what each has on real machines (tools/testing/selftests/mm/settings).
 const LIMIT: Duration = Duration::from_secs(135);
 
+/// How many lines of a test that speak of a failure are kept.
+const COMPLAINTS: usize = 4;
+
 /// Exit statuses.
 const SKIPPED: i32 = 4;
 const FAILED_AS_EXPECTED: i32 = 2;
@@ -106,7 +109,14 @@ fn run(life: &mut Life<'_>, root: &Root, test: &str, counts: &dyn Fn(usize) -> O
         let args = std::iter::once(format!("{TESTS}/{test}")).chain(more.iter().map(|&arg| arg.to_owned()));
         let program = Program { args: args.collect(), dir: TMP, limit: LIMIT };
         let oom_before = crate::supervise::oom_kills();
-        let ended = match program::run(root, &program, |_| {}) {
+        let mut complaints = Vec::new();
+        let complain = |line: &str| {
+            let says = |word| line.to_ascii_lowercase().contains(word);
+            if complaints.len() < COMPLAINTS && (says("fail") || says("not ok") || says("error")) {
+                complaints.push(line.chars().take(200).collect::<String>());
+            }
+        };
+        let ended = match program::run(root, &program, complain) {
             Ok(ended) => ended,
             Err(errno) => {
                 life.check::<()>(FAIL, "fork", Err(errno));
@@ -124,7 +134,8 @@ fn run(life: &mut Life<'_>, root: &Root, test: &str, counts: &dyn Fn(usize) -> O
             Outcome::Failed => {
                 life.did(FAIL);
                 life.did(counts(2));
-                life.violation(&format!("kselftest-{test}"), &format!("{}: {}", program.args.join(" "), ended.says()));
+                let detail = format!("{}: {}; {}", program.args.join(" "), complaints.join(" | "), ended.says());
+                life.violation(&format!("kselftest-{test}"), &detail);
             }
         }
     }

@@ -180,10 +180,13 @@ impl Lines {
         while ready(from) {
             let Ok(n @ 1..) = rustix::io::read(from, &mut buffer) else { break };
             for &byte in &buffer[..n] {
-                if byte == b'\n' || self.0.len() >= 4096 {
+                // Progress on one line is many lines to us.
+                if matches!(byte, b'\n' | b'\r' | 8) || self.0.len() >= 4096 {
                     let line = std::mem::take(&mut self.0);
-                    each(&String::from_utf8_lossy(&line));
-                } else {
+                    if !line.is_empty() {
+                        each(&String::from_utf8_lossy(&line));
+                    }
+                } else if byte >= b' ' || byte == b'\t' {
                     self.0.push(byte);
                 }
             }

@@ -23,9 +23,9 @@ const INSTANCES: &str = "2";
 /// How long after its time stress-ng may take to end what it started, which swaps.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Exit statuses (stress-ng(1)): out of resources, not implemented here, and by signal or by exit_group of a stressor's own.
-const NO_RESOURCE: i32 = 3;
-const NOT_HERE: i32 = 4;
+/// Exit statuses (stress-ng(1)): a stressor failed, or died of a signal. The others say that it has no resources, or that it
+/// does not do that here.
+const FAILED: i32 = 2;
 const BY_SIGNAL: i32 = 5;
 
 /// Asks stress-ng for the stressors of `class`.
@@ -101,12 +101,11 @@ fn stress(life: &mut Life<'_>, root: &Root, stressor: &str, seconds: u32) {
     match (ended.code(), ended.signal()) {
         (None, None) => life.did(LATE),
         (Some(0), _) => {}
-        (Some(NO_RESOURCE | NOT_HERE), _) => life.did(Op::REFUSED),
         // Its parent tells neither which signal nor whose.
         _ if oom => life.did(Op::OOM_KILL),
         // The words that say why have been told.
-        (Some(2), _) if ended.tail.iter().any(|line| failure(line).is_some()) => {}
-        (Some(1 | 2 | BY_SIGNAL) | None, _) => life.violation(&kind, &ended.says()),
+        (Some(FAILED), _) if ended.tail.iter().any(|line| failure(line).is_some()) => {}
+        (Some(FAILED | BY_SIGNAL) | None, _) => life.violation(&kind, &ended.says()),
         _ => life.did(Op::REFUSED),
     }
 }
