@@ -229,6 +229,7 @@ impl Supervisor<'_> {
                 let name = self.plan.roles[slot.role].role.name;
                 (format!("{name}.{} life {}", slot.index, slot.lives - 1), !slot.dismissed)
             }
+            None if self.plan.strangers => return,
             None => (format!("a forked process, pid {pid}"), false),
         };
         match (status.terminating_signal(), status.exit_status()) {

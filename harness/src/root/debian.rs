@@ -33,7 +33,7 @@ pub fn get(builder: &Builder<'_>, progress: &Progress) -> Result<Root> {
         }
     };
     let hash = Hasher::new("debian root").field(RECIPE).field(kbuild::RECIPE).field(source);
-    let key = packages.iter().fold(hash, |hash, package| hash.field(package)).finish();
+    let key = packages.iter().fold(hash, Hasher::field).finish();
     Root::hold(format!("{PREFIX}{}", short(&key)), builder, |tree, work| {
         let task = progress.task("the suites' root");
         task.at(0, None, &format!("download {} packages (65 MB)", packages.len()));

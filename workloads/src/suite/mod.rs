@@ -39,5 +39,6 @@ pub fn prepare(name: &str, suite: &Suite, ask: &Ask, host: &Host) -> Result<Plan
         claims: job.claims,
         roles: job.roles.into_iter().map(|role| Placed { part: 0, own: 0, role }).collect(),
         rota: None,
+        strangers: true,
     })
 }

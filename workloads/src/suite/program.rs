@@ -46,12 +46,12 @@ pub struct Ended {
 impl Ended {
     /// Its exit status, if it has one.
     pub fn code(&self) -> Option<i32> {
-        self.status.and_then(|status| status.exit_status())
+        self.status.and_then(WaitStatus::exit_status)
     }
 
     /// The signal that killed it, unless that was ours.
     pub fn signal(&self) -> Option<i32> {
-        self.status.and_then(|status| status.terminating_signal())
+        self.status.and_then(WaitStatus::terminating_signal)
     }
 
     /// How it ended and what it said last, for people.
