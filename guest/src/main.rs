@@ -12,6 +12,7 @@ mod mounts;
 mod port;
 mod processes;
 mod repeat;
+mod root;
 mod scratch;
 mod setup;
 mod spawn;

@@ -47,8 +47,22 @@ pub fn rest(memcg: Memcg) -> anyhow::Result<()> {
 /// # Errors
 /// The kernel's own. That something is mounted there already is none.
 pub fn mount(kind: &str, source: &str, at: &str, options: Option<&str>) -> rustix::io::Result<()> {
+    mount_with(kind, source, at, MountFlags::empty(), options)
+}
+
+/// [`mount`] with flags.
+///
+/// # Errors
+/// As there.
+pub fn mount_with(
+    kind: &str,
+    source: &str,
+    at: &str,
+    flags: MountFlags,
+    options: Option<&str>,
+) -> rustix::io::Result<()> {
     let options = options.map(CString::new).transpose().map_err(|_| Errno::INVAL)?;
-    match rustix::mount::mount(source, at, kind, MountFlags::empty(), options.as_deref()) {
+    match rustix::mount::mount(source, at, kind, flags, options.as_deref()) {
         // Mounted already.
         Err(Errno::BUSY) => Ok(()),
         result => result,

@@ -46,7 +46,7 @@ pub fn make(scratch: &Scratch) -> Vec<EventKind> {
 }
 
 /// The machine's disk of that number. They are named in the order in which they are found, which is their own.
-fn virtio_disk(number: u8) -> String {
+pub fn virtio_disk(number: u8) -> String {
     format!("/dev/vd{}", char::from(b'a' + number.min(25)))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::memcg::{self, Group};
 use crate::port::Port;
-use crate::{knobs, scratch, swap};
+use crate::{knobs, root, scratch, swap};
 use mmtorture_protocol::{EventKind, Request};
 
 /// A guest that was set up.
@@ -26,6 +26,7 @@ pub fn all(request: &Request, port: &mut Port) -> Ready {
     // What is only looked at is what the kernel booted with: before anything is written.
     request.knobs.iter().filter(|knob| knob.write.is_none()).map(knobs::turn).for_each(&mut tell);
     scratch::make(&request.scratch).into_iter().for_each(&mut tell);
+    request.root.map(root::mount).into_iter().for_each(&mut tell);
     let (event, swap) = swap::on(request.swap);
     event.into_iter().for_each(&mut tell);
     let (event, group) = memcg::make(request.memcg);

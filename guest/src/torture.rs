@@ -5,7 +5,7 @@ use crate::processes;
 use crate::scratch;
 use crate::spawn::{self, Started};
 use anyhow::{bail, Context as _};
-use mmtorture_protocol::{EventKind, Lines, Memcg, Report, Request, Scratch};
+use mmtorture_protocol::{EventKind, Lines, Memcg, Report, Request, Scratch, ROOT_PATH};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::{fcntl_setfl, OFlags};
 use rustix::process::WaitStatus;
@@ -181,6 +181,9 @@ fn command_line(request: &Request) -> Vec<String> {
     // What the matrix says nothing of is the workload's own choice.
     if request.scratch != Scratch::default() {
         line.extend(["--scratch", scratch::AT].map(str::to_owned));
+    }
+    if request.root.is_some() {
+        line.extend(["--root", ROOT_PATH].map(str::to_owned));
     }
     if let Some(mib) = working_set(request.memcg, request.swap.mib()) {
         line.extend(["--memory".to_owned(), format!("{mib}M")]);

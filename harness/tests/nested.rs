@@ -181,6 +181,7 @@ fn debians_own_kernel_reaches_user_space_and_powers_off() {
             memcg: Memcg::None,
             nodes: 1,
             swap: Swap::None,
+            root: None,
             workload: "anon-churn".to_owned(),
         };
         let programs = Programs::beside(Path::new(MMTORTURE)).unwrap();

@@ -12,9 +12,11 @@
 pub mod extents;
 mod lines;
 mod setup;
+mod suite;
 
 pub use lines::Lines;
 pub use setup::{Backing, Knob, Memcg, MountOption, Repeat, Scratch, Shows, Swap, EXT4_PATH};
+pub use suite::{Root, Suite, MAX_OBJECTS, ROOT_PATH};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -60,6 +62,9 @@ pub struct Request {
     pub nodes: u32,
     /// What the guest swaps to.
     pub swap: Swap,
+    /// Which of the machine's virtio disks, from 0, has the root that a [`Suite`] runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<u8>,
     /// Which workload, as `torture list` names it.
     pub workload: String,
 }

@@ -20,3 +20,12 @@ impl Error {
         Self::Failed(why.into())
     }
 }
+
+impl From<mmtorture_bootkit::debian::Error> for Error {
+    fn from(error: mmtorture_bootkit::debian::Error) -> Self {
+        match error {
+            mmtorture_bootkit::debian::Error::Missing(what) => Self::Missing(what),
+            mmtorture_bootkit::debian::Error::Failed(why) => Self::Failed(why),
+        }
+    }
+}

@@ -8,9 +8,8 @@
 //! Not the cloud flavour, which is smaller but has no 9p.
 
 use crate::Error;
-use mmtorture_bootkit::modules;
+use mmtorture_bootkit::{debian, modules};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// The package that depends on the current kernel's.
 const META_PACKAGE: &str = "linux-image-amd64";
@@ -67,7 +66,7 @@ impl Kernel {
         let cache = cache()?;
         let failed = |e: std::io::Error| Error::failed(format!("cannot write {}: {e}", cache.display()));
         std::fs::create_dir_all(&cache).map_err(failed)?;
-        let depends = output(Command::new("apt-cache").args(["depends", META_PACKAGE]))?;
+        let depends = debian::depends(META_PACKAGE)?;
         let package = package_of(&depends).ok_or_else(|| {
             Error::missing(format!(
                 "apt-cache knows no kernel that {META_PACKAGE} depends on; `apt-get update` may help"
@@ -76,12 +75,9 @@ impl Kernel {
         say(&format!("downloading {package} for the testbed (70 MB)"));
         // Beside its final place, so that the last step is a rename: a fetch that was interrupted leaves no half kernel.
         let work = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&cache).map_err(failed)?;
-        // apt gives up root's rights for the download, and then could not write into this folder.
-        let options = ["-qq", "-o", "APT::Sandbox::User=root", "download", package];
-        output(Command::new("apt-get").args(options).current_dir(work.path()))?;
-        let archive = only_entry(work.path(), "", ".deb")?;
+        let archive = debian::download(package, work.path())?;
         let tree = work.path().join("tree");
-        output(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&tree))?;
+        debian::unpack(&archive, &tree)?;
 
         let new = work.path().join("new");
         std::fs::create_dir_all(new.join("modules")).map_err(failed)?;
@@ -125,12 +121,9 @@ fn cache() -> Result<PathBuf, Error> {
     Ok(base.join("mmtorture/testbed"))
 }
 
-/// The kernel's package in the output of `apt-cache depends`.
-fn package_of(depends: &str) -> Option<&str> {
-    depends
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "))
-        .find(|name| name.starts_with("linux-image-"))
+/// The kernel's package among those that the other one depends on.
+fn package_of(depends: &[String]) -> Option<&str> {
+    depends.iter().map(String::as_str).find(|name| name.starts_with("linux-image-"))
 }
 
 fn only_entry(folder: &Path, prefix: &str, suffix: &str) -> Result<PathBuf, Error> {
@@ -143,30 +136,14 @@ fn only_entry(folder: &Path, prefix: &str, suffix: &str) -> Result<PathBuf, Erro
         .ok_or_else(|| Error::failed(format!("{} has no {prefix}*{suffix}", folder.display())))
 }
 
-fn output(command: &mut Command) -> Result<String, Error> {
-    let tool = command.get_program().to_string_lossy().into_owned();
-    // `Depends:` is a translated word.
-    let output = command.env("LC_ALL", "C").stdin(Stdio::null()).output().map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::missing(format!(
-            "{tool} is not installed: the testbed's kernel comes from a Debian package, {META_PACKAGE}'s"
-        )),
-        _ => Error::failed(format!("cannot start {tool}: {e}")),
-    })?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Error::missing(format!("{tool} failed ({}): {stderr}", output.status)));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_kernel_is_what_the_meta_package_depends_on() {
-        let text = "linux-image-amd64\n  Depends: linux-base\n  Depends: linux-image-6.1.0-56-amd64\n  Suggests: x\n";
-        assert_eq!(package_of(text), Some("linux-image-6.1.0-56-amd64"));
-        assert_eq!(package_of("linux-image-amd64\n"), None);
+        let depends = ["linux-base", "linux-image-6.1.0-56-amd64"].map(str::to_owned);
+        assert_eq!(package_of(&depends), Some("linux-image-6.1.0-56-amd64"));
+        assert_eq!(package_of(&depends[..1]), None);
     }
 }

@@ -4,6 +4,7 @@ use crate::job::{Pressure, WORKLOADS};
 use crate::mix::{What, MIX};
 use clap::error::ErrorKind;
 use clap::Parser;
+use mmtorture_protocol::Suite;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,6 +37,9 @@ struct Args {
     /// A folder for files [default: memfds, or with `--pressure full` a tmpfs of its own]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
+    /// The root file system that a suite runs in, already mounted [default: the machine's own]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
     /// Report as JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -58,11 +62,20 @@ pub enum Request {
     Run(Run),
 }
 
+/// What is to run.
+#[derive(Debug)]
+pub enum Asked {
+    /// Workloads of our own.
+    Ours(What),
+    /// A suite, and how it was asked for.
+    Suite(String, Suite),
+}
+
 /// A run.
 #[derive(Debug)]
 pub struct Run {
     /// What.
-    pub what: What,
+    pub what: Asked,
     /// Seed of everything that is drawn.
     pub seed: u64,
     /// The working set in bytes.
@@ -71,6 +84,8 @@ pub struct Run {
     pub pressure: Pressure,
     /// Where files go.
     pub scratch: Option<PathBuf>,
+    /// The root of a suite.
+    pub root: Option<PathBuf>,
     /// For how long.
     pub time: Duration,
     /// Reports instead of text.
@@ -95,14 +110,19 @@ pub fn parse(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
     if args.workload == "list" {
         return Ok(Request::List { json: args.json || args.format == "json" });
     }
-    let what = What::parse(&args.workload).map_err(|wrong| wrong.unwrap_or_else(|| unknown(&args.workload)))?;
-    let Args { seed, memory, pressure, scratch, json, .. } = args;
+    let what = match Suite::parse(&args.workload) {
+        Some(suite) => Asked::Suite(args.workload.clone(), suite?),
+        None => {
+            Asked::Ours(What::parse(&args.workload).map_err(|wrong| wrong.unwrap_or_else(|| unknown(&args.workload)))?)
+        }
+    };
+    let Args { seed, memory, pressure, scratch, root, json, .. } = args;
     let time = Duration::from_secs(args.seconds.into());
-    Ok(Request::Run(Run { what, seed, memory, pressure, scratch, time, json }))
+    Ok(Request::Run(Run { what, seed, memory, pressure, scratch, root, time, json }))
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
-    WORKLOADS.iter().map(|workload| workload.name()).chain([MIX])
+    WORKLOADS.iter().map(|workload| workload.name()).chain([MIX]).chain(Suite::TABLE.iter().map(|(name, ..)| *name))
 }
 
 fn unknown(name: &str) -> String {
@@ -175,7 +195,8 @@ mod tests {
     #[test]
     fn defaults_are_a_short_polite_run() {
         let Ok(Request::Run(run)) = parse(["torture", "anon-churn"]) else { panic!() };
-        assert_eq!((run.what.name.as_str(), run.what.parts.len()), ("anon-churn", 1));
+        let Asked::Ours(what) = &run.what else { panic!() };
+        assert_eq!((what.name.as_str(), what.parts.len()), ("anon-churn", 1));
         assert_eq!((run.seed, run.memory, run.pressure, run.scratch), (1, None, Pressure::Polite, None));
         assert_eq!((run.time, run.json), (Duration::from_secs(5), false));
     }
@@ -186,6 +207,7 @@ mod tests {
         assert!(unknown.starts_with("unknown workload 'anon-chrun'; expected one of: anon-churn, "), "{unknown}");
         assert!(unknown.ends_with(" (see `torture list`); did you mean 'anon-churn'?"), "{unknown}");
         assert!(refuse("torture mix:anon-chrun").contains("no workload 'anon-chrun'"));
+        assert!(refuse("torture stress-ng:vn").contains("no class 'vn'"));
         assert!(!refuse("torture zzz").contains("did you mean"));
         assert!(refuse("torture").contains("anon-churn"));
         assert!(refuse("torture anon-churn --seconds 0").contains("from 1 to 604800"));

@@ -4,6 +4,7 @@ use crate::host::Host;
 use crate::life::Life;
 use crate::scratch::Scratch;
 use mmtorture_protocol::Claim;
+use std::path::PathBuf;
 
 /// How hard a workload may press the machine it runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -25,6 +26,8 @@ pub struct Ask {
     pub pressure: Pressure,
     /// Where files go.
     pub scratch: Scratch,
+    /// The root file system that a suite runs in.
+    pub root: Option<PathBuf>,
 }
 
 impl Ask {
@@ -111,7 +114,7 @@ pub mod tests {
 
     /// A request with files in memfds.
     pub fn ask(pressure: Pressure, memory: Option<u64>) -> Ask {
-        Ask { seed: 1, memory, pressure, scratch: Scratch::default() }
+        Ask { seed: 1, memory, pressure, scratch: Scratch::default(), root: None }
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod shared_dirty_zap;
 mod shmem_punch;
 mod size;
 mod stamp;
+mod suite;
 mod supervise;
 mod swap_thrash;
 mod swapping;
@@ -48,9 +49,10 @@ mod uffd_mix;
 mod window;
 mod worker;
 
-use cli::Request;
+use cli::{Asked, Request};
 use host::Host;
 use job::{Ask, Pressure, WORKLOADS};
+use mmtorture_protocol::Suite;
 use output::Output;
 use scratch::Scratch;
 use std::io::Write as _;
@@ -92,8 +94,13 @@ fn run() -> Result<u8, Failure> {
         None if full => Scratch::own(host.available + host.swap_free),
         None => Scratch::default(),
     };
-    let ask = Ask { seed: run.seed, memory: run.memory, pressure: run.pressure, scratch };
-    let plan = run.what.prepare(&ask, &host).map_err(Failure::Request)?;
+    let root = run.root.clone();
+    let ask = Ask { seed: run.seed, memory: run.memory, pressure: run.pressure, scratch, root };
+    let plan = match &run.what {
+        Asked::Ours(what) => what.prepare(&ask, &host),
+        Asked::Suite(name, suite) => suite::prepare(name, suite, &ask, &host),
+    };
+    let plan = plan.map_err(Failure::Request)?;
     let mut output = if run.json { Output::Json } else { Output::text(plan.says.clone()) };
     let keep = swapping::Keep::now();
     let verdict = supervise::run(&plan, ask.seed, run.time, full, &mut output);
@@ -121,7 +128,11 @@ fn list(json: bool) -> String {
     let all = own.chain([(mix::MIX, mix::ABOUT, &[] as &[_])]);
     if json {
         let entries = all.map(|(name, about, ops)| serde_json::json!({ "name": name, "about": about, "ops": ops }));
+        let suite = |(name, takes, about): &(&str, &str, &str)| serde_json::json!({ "name": name, "about": about, "suite": takes });
+        let entries = entries.chain(Suite::TABLE.iter().map(suite));
         return format!("{:#}\n", serde_json::Value::from_iter(entries));
     }
-    all.map(|(name, about, _)| format!("{name:20} {about}\n")).collect()
+    let suites = Suite::TABLE.iter().map(|(name, takes, about)| (format!("{name}{takes}"), *about));
+    let rows = all.map(|(name, about, _)| (name.to_owned(), about)).chain(suites);
+    rows.map(|(name, about)| format!("{name:28} {about}\n")).collect()
 }

@@ -97,6 +97,7 @@ impl What {
             claims: Vec::new(),
             roles: Vec::new(),
             rota: None,
+            strangers: false,
         };
         let at_once = AT_ONCE.min(self.parts.len());
         let mut share = ask.clone();
@@ -154,6 +155,8 @@ pub struct Plan {
     pub roles: Vec<Placed>,
     /// Who is on duty when; everybody always, if there is none.
     pub rota: Option<Rota>,
+    /// Whether processes are left behind whose ends say nothing: those of programs that are not ours.
+    pub strangers: bool,
 }
 
 /// A role, and where it belongs.

@@ -40,3 +40,36 @@ pub fn fork(body: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     // unmapping first what the body left mapped.
     unsafe { libc::_exit(status) }
 }
+
+/// The children of this process, dead ones included. A process sees its own: none but us can reap them, so that no number
+/// among these is another's by now.
+pub fn children() -> Vec<Pid> {
+    let me = process::getpid().as_raw_nonzero().to_string();
+    let parent = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold anything; state and parent come after it (proc(5)).
+        stat[stat.rfind(')')?..].split_whitespace().nth(2).map(str::to_owned)
+    };
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let pids = pids.filter(|name| name.bytes().all(|c| c.is_ascii_digit()) && parent(name).as_ref() == Some(&me));
+    pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_among_the_children() {
+        let child = fork(|| {
+            std::thread::sleep(std::time::Duration::from_secs(30));
+            0
+        })
+        .unwrap();
+        assert!(children().contains(&child));
+        process::kill_process(child, Signal::KILL).unwrap();
+        process::waitpid(Some(child), process::WaitOptions::empty()).unwrap();
+        assert!(!children().contains(&child));
+    }
+}

@@ -36,6 +36,19 @@ impl Scratch {
         Self { folder: mount_own(bytes) }
     }
 
+    /// Mounts a tmpfs of `bytes` on a folder, with huge pages as the machine's THP setting has them; `None` where that is
+    /// not permitted.
+    pub fn mount(at: &Path, bytes: u64) -> Option<()> {
+        let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+        let huge = match mmtorture_protocol::Shows::Bracketed.current(&enabled) {
+            Some("always") => ",huge=always",
+            Some("madvise") => ",huge=advise",
+            _ => "",
+        };
+        let options = CString::new(format!("size={bytes}{huge}")).ok()?;
+        rustix::mount::mount("torture", at, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).ok()
+    }
+
     /// The folder, if there is one.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
@@ -114,15 +127,7 @@ fn mount_own(bytes: u64) -> Option<PathBuf> {
     // Or the host would see the mount all the same.
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).ok()?;
     std::fs::create_dir_all(&at).ok()?;
-    let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
-    let setting = mmtorture_protocol::Shows::Bracketed.current(&enabled);
-    let huge = match setting {
-        Some("always") => ",huge=always",
-        Some("madvise") => ",huge=advise",
-        _ => "",
-    };
-    let options = CString::new(format!("size={bytes}{huge}")).ok()?;
-    rustix::mount::mount("torture", &at, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).ok()?;
+    Scratch::mount(&at, bytes)?;
     Some(at)
 }
 

@@ -229,6 +229,7 @@ impl Supervisor<'_> {
                 let name = self.plan.roles[slot.role].role.name;
                 (format!("{name}.{} life {}", slot.index, slot.lives - 1), !slot.dismissed)
             }
+            None if self.plan.strangers => return,
             None => (format!("a forked process, pid {pid}"), false),
         };
         match (status.terminating_signal(), status.exit_status()) {
@@ -270,7 +271,11 @@ impl Supervisor<'_> {
                 self.violation("workload-stuck", detail);
                 break;
             }
-            self.wait(signals, patience);
+            // Those whose parents died are ours, and nobody killed them: a suite's programs start others.
+            for child in process::children() {
+                let _ = rustix::process::kill_process(child, Signal::KILL);
+            }
+            self.wait(signals, patience.min(Instant::now() + Duration::from_millis(100)));
         }
         self.listen();
     }
@@ -306,7 +311,8 @@ impl Supervisor<'_> {
     }
 }
 
-fn oom_kills() -> u64 {
+/// Processes that the OOM killer has taken since boot.
+pub fn oom_kills() -> u64 {
     host::vmstat().get("oom_kill").copied().unwrap_or(0)
 }
 

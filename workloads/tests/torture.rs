@@ -70,7 +70,8 @@ fn every_workload_of_the_table_runs_on_this_host() {
     let json = torture(&["list", "--format", "json"]).output().unwrap();
     let entries: Vec<serde_json::Value> = serde_json::from_slice(&json.stdout).unwrap();
     assert!(entries.len() > 15);
-    for (at, entry) in entries.iter().enumerate() {
+    // Suites want a root file system.
+    for (at, entry) in entries.iter().filter(|entry| entry.get("suite").is_none()).enumerate() {
         let (name, seed) = (entry["name"].as_str().unwrap(), format!("8820{at:02}"));
         let ops = counts(name, &seed, &["--seconds", "1"]);
         assert!(ops["spawn"] > 0, "{name}: {ops:?}");

@@ -28,7 +28,7 @@ use crate::series::{apply, Applied, Note};
 use anyhow::Context;
 use history::History;
 use kernel::build_version;
-use make::Make;
+use make::{Effort, Make};
 use source::Source;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -135,8 +135,107 @@ impl<'a> Builder<'a> {
             }
         }
 
-        let requested = kconfig::request_hash(&recipe.fragments);
-        let tree_id = format!("{}-{}{}", short(&source.lineage), short(&requested), tools.tag());
+        let built = self.at_site(variant, &inputs, watch, |site| {
+            let key = inputs.key(&site.config);
+            // Another process may have built it while we waited for the tree.
+            if let Some(kernel) = self.cached(&key)? {
+                return Ok((kernel, false));
+            }
+            let start = std::time::Instant::now();
+            let effort = self.compile(site, &key, watch)?;
+            let meta = Meta {
+                variant: variant.name.clone(),
+                source: recipe.kernel.source.to_string(),
+                source_id: source.id.clone(),
+                toolchain: tools.version.clone(),
+                patched: applied.files.keys().cloned().collect(),
+                seconds: start.elapsed().as_secs_f64(),
+                cpu_seconds: effort.cpu.as_secs_f64(),
+                objects: effort.objects,
+            };
+            let kernel = Kernel::hold(self.cache, key, self.interrupt, |half| {
+                copy(&site.make.tree.path("arch/x86/boot/bzImage"), &half.join(kernel::IMAGE))?;
+                copy(&site.make.tree.path("vmlinux"), &half.join(kernel::VMLINUX))?;
+                files::write(&half.join(kernel::CONFIG), site.config.as_bytes())?;
+                Ok(files::write_json(&half.join(META), &meta)?)
+            })?;
+            Ok((kernel, true))
+        })?;
+        // The tree may go now; the kernel and its source are held.
+        if built.1 {
+            self.cache.make_room()?;
+        }
+        Ok(built)
+    }
+
+    /// Hands `read` the root of the variant's work tree with everything compiled; nobody changes it meanwhile.
+    ///
+    /// # Errors
+    /// See [`BuildError`]; and those of `read`.
+    pub fn compiled<T>(
+        &self,
+        variant: &Variant,
+        watch: &dyn Fn(Step),
+        read: impl FnOnce(&Path) -> Result<T>,
+    ) -> std::result::Result<T, BuildError> {
+        let inputs = self.inputs(variant, watch)?;
+        self.at_site(variant, &inputs, watch, |site| {
+            self.compile(site, &inputs.key(&site.config), watch)?;
+            Ok(read(&site.make.tree.path(""))?)
+        })
+    }
+
+    /// Builds what builds of the variant's selftests in the first of `folders` that its tree has, into `output`. Yields
+    /// that folder's sources.
+    ///
+    /// # Errors
+    /// See [`BuildError`]. That a test does not build is none.
+    pub fn selftests(
+        &self,
+        variant: &Variant,
+        folders: &[&str],
+        output: &Path,
+        watch: &dyn Fn(Step),
+    ) -> std::result::Result<Vec<String>, BuildError> {
+        let inputs = self.inputs(variant, watch)?;
+        self.at_site(variant, &inputs, watch, |site| {
+            let tree = site.make.tree;
+            let folder = folders.iter().find(|folder| tree.path(folder).is_dir());
+            let folder = folder.ok_or_else(|| {
+                Error::request(format!("{}: the source has none of {}", variant.name, folders.join(", ")))
+            })?;
+            site.make.selftests(folder, output, self.jobs)?;
+            let entries = std::fs::read_dir(tree.path(folder)).with_context(|| format!("cannot read {folder}"))?;
+            Ok(entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        })
+    }
+
+    /// Names what the variant's source is before anything is compiled: the source, the patched files that `counts` is true
+    /// of, the fragments, the toolchain.
+    ///
+    /// # Errors
+    /// The source is missing, or a patch does not apply.
+    pub fn identity(&self, variant: &Variant, counts: impl Fn(&str) -> bool) -> Result<String> {
+        let Inputs { source, tools, applied, .. } = self.inputs(variant, &|_| {})?;
+        let requested = kconfig::request_hash(&variant.recipe.fragments);
+        let mut hash = Hasher::new("identity").field(&source.id).field(&tools.version).field(requested);
+        for (path, content) in applied.files.iter().filter(|(path, _)| counts(path)) {
+            hash = hash.field(path).field(content.as_deref().unwrap_or_default());
+        }
+        Ok(hash.finish())
+    }
+
+    /// Makes the variant's work tree what the variant's is, configured, and hands it to `work`.
+    fn at_site<T>(
+        &self,
+        variant: &Variant,
+        inputs: &Inputs,
+        watch: &dyn Fn(Step),
+        work: impl FnOnce(&Site<'_>) -> std::result::Result<T, BuildError>,
+    ) -> std::result::Result<T, BuildError> {
+        let fragments = &variant.recipe.fragments;
+        let Inputs { source, tools, applied, config_path } = inputs;
+        let tree_id = format!("{}-{}{}", short(&source.lineage), short(&kconfig::request_hash(fragments)), tools.tag());
         let lock = self.cache.lock(TREES, &tree_id, self.interrupt)?;
         self.cache.used(TREES, &tree_id);
         let tree = Tree::open(source, self.cache.path(TREES, &tree_id), self.interrupt, watch)?;
@@ -144,51 +243,32 @@ impl<'a> Builder<'a> {
         history.pending.extend(tree.sync(applied)?);
         tree.remember(&history)?;
         let make = Make { tree: &tree, cache: self.cache, tools, lock: &lock, interrupt: self.interrupt };
-
         let config = match std::fs::read_to_string(config_path) {
             Ok(config) => config,
             Err(_) => {
                 watch(Step::Configure);
-                let config = make.configure(&recipe.fragments)?;
+                let config = make.configure(fragments)?;
                 files::create_dir(&self.cache.root().join("configs"))?;
                 files::write(config_path, config.as_bytes())?;
                 config
             }
         };
-        kconfig::check(&recipe.fragments, &config).map_err(Error::request)?;
-        let key = inputs.key(&config);
-        // Another process may have built it while we waited for the tree.
-        if let Some(kernel) = self.cached(&key)? {
-            return Ok((kernel, false));
-        }
+        kconfig::check(fragments, &config).map_err(Error::request)?;
+        work(&Site { make, config })
+    }
 
-        tree.write_if_changed(".config", config.as_bytes())?;
+    /// Compiles all of the kernel.
+    fn compile(&self, site: &Site<'_>, key: &str, watch: &dyn Fn(Step)) -> std::result::Result<Effort, BuildError> {
+        let tree = site.make.tree;
+        tree.write_if_changed(".config", site.config.as_bytes())?;
+        let mut history = tree.history();
         let first = !tree.path("vmlinux").exists();
         let expected = history.estimate(first, self.full_build());
-        let start = std::time::Instant::now();
-        let effort = make.build(self.jobs, &build_version(&key), |done| watch(Step::Compile { done, of: expected }))?;
+        let progress = |done| watch(Step::Compile { done, of: expected });
+        let effort = site.make.build(self.jobs, &build_version(key), progress)?;
         history.built(first, effort.objects);
         tree.remember(&history)?;
-        let meta = Meta {
-            variant: variant.name.clone(),
-            source: recipe.kernel.source.to_string(),
-            source_id: source.id.clone(),
-            toolchain: tools.version.clone(),
-            patched: applied.files.keys().cloned().collect(),
-            seconds: start.elapsed().as_secs_f64(),
-            cpu_seconds: effort.cpu.as_secs_f64(),
-            objects: effort.objects,
-        };
-        let kernel = Kernel::hold(self.cache, key, self.interrupt, |half| {
-            copy(&tree.path("arch/x86/boot/bzImage"), &half.join(kernel::IMAGE))?;
-            copy(&tree.path("vmlinux"), &half.join(kernel::VMLINUX))?;
-            files::write(&half.join(kernel::CONFIG), config.as_bytes())?;
-            Ok(files::write_json(&half.join(META), &meta)?)
-        })?;
-        // The tree may go now; the kernel and its source are held.
-        drop(lock);
-        self.cache.make_room()?;
-        Ok((kernel, true))
+        Ok(effort)
     }
 
     /// Whether the variant's kernel is in the cache, as far as is known without configuring it.
@@ -256,6 +336,13 @@ impl<'a> Builder<'a> {
             history.full()
         })
     }
+}
+
+/// A work tree that is a variant's, and nobody else's for now.
+struct Site<'a> {
+    make: Make<'a>,
+    /// The final .config.
+    config: String,
 }
 
 /// What a variant's kernel is made of, but for its final .config.

@@ -5,6 +5,7 @@
 //! trees/ID/           a source as built last, hard-linked to it; one for each source and configuration
 //! configs/KEY         a final .config
 //! kernels/KEY/        bzImage, vmlinux, config, meta.json
+//! roots/NAME/         root file systems of suites
 //! images/KEY.cpio     the guest's base archive
 //! symbols/KEY.json    what was resolved of a vmlinux
 //! ccache/             the compiler cache

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 /// The kinds whose entries can go one by one, and be made again. Sources come first: what they share with the work
 /// trees that are linked to them counts as theirs.
-pub const PRUNABLE: [&str; 4] = ["sources", "trees", "kernels", "images"];
+pub const PRUNABLE: [&str; 5] = ["sources", "trees", "kernels", "images", "roots"];
 
 /// Something in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]

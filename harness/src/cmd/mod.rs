@@ -11,6 +11,7 @@ mod plan;
 mod report;
 mod reproduce;
 mod resume;
+mod rootfs;
 mod run;
 mod runner;
 mod runs;
@@ -52,6 +53,8 @@ enum Subcommands {
     Plan(plan::Args),
     /// Build a matrix's kernels
     Build(build::Args),
+    /// Make the root file systems that a matrix's suites run in
+    Rootfs(rootfs::Args),
     /// Run a matrix: build, boot, torture, judge, record, bisect
     Run(run::Args),
     /// What is kept of builds, and how much room it takes
@@ -89,6 +92,7 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Doctor(args) => doctor::run(args),
         Subcommands::Plan(args) => plan::run(args),
         Subcommands::Build(args) => build::run(args),
+        Subcommands::Rootfs(args) => rootfs::run(args),
         Subcommands::Run(args) => run::run(args),
         Subcommands::Cache(args) => cache::run(args),
         Subcommands::Bisect(args) => bisect::run(args),

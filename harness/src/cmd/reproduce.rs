@@ -69,7 +69,9 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let scratch = tempfile::tempdir().map_err(|e| Error::host(format!("cannot create a temporary folder: {e}")))?;
     let prepare = setup.runner(&plan, plan.cells.clone(), &builder, &run);
     let (kernel, mut differs) = reproducing::kernel(&prepare, &failed)?;
-    let guest = Guest::make(&cell, sought.seed, &kernel, &setup.base_image, false, scratch.path())?;
+    let root = prepare.roots.of(&cell, &plan, &builder, &setup.progress)?;
+    let root = root.as_ref().map(|root| root.image.as_path());
+    let guest = Guest::make(&cell, sought.seed, &kernel, &setup.base_image, root, false, scratch.path())?;
     differs.extend(reproducing::differs(&prepare, &failed, &setup.image(), &guest.request)?);
     for differs in &differs {
         setup.progress.note(&format!("not as it was in {}: {differs}", header.id));

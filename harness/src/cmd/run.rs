@@ -11,6 +11,7 @@ use crate::image::Programs;
 use crate::plan::shard::Shard;
 use crate::plan::Cell;
 use crate::record::Header;
+use crate::root::Roots;
 use crate::run::bisecting::Ask;
 use crate::run::{self, summary, Runner};
 use crate::trial::dump::Cores;
@@ -92,13 +93,17 @@ pub(super) fn run(args: &Args) -> Result<u8> {
 
     let setup = Setup::new(&args.guests, &programs)?;
     let builder = setup.builder(&plan)?;
+    let roots = Roots::default();
+    for cell in &cells {
+        roots.of(cell, &plan, &builder, &setup.progress)?;
+    }
     let planned = cells.len() * plan.matrix.trials.0 as usize;
     let run = setup.record(&plan, &cells, matrix, planned, &args.results.dir)?;
     let lock = run.hold()?;
     let mut header = run.header()?;
     header.bisects = args.bisects();
     run.write_header(&header)?;
-    go(args, setup.runner(&plan, cells, &builder, &run), header, lock)
+    go(args, Runner { roots, ..setup.runner(&plan, cells, &builder, &run) }, header, lock)
 }
 
 /// Does what is not done yet.

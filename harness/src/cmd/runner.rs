@@ -11,6 +11,7 @@ use crate::machine::Machine;
 use crate::plan::{Cell, Plan};
 use crate::progress::Progress;
 use crate::record::{Header, Run, State, LAYOUT};
+use crate::root::Roots;
 use crate::run::{check_patches, Runner};
 use std::path::{Path, PathBuf};
 
@@ -70,6 +71,7 @@ impl Setup {
             base_image: &self.base_image,
             jobs: self.jobs,
             bisect: None,
+            roots: Roots::default(),
             cores: None,
             run,
             progress: &self.progress,

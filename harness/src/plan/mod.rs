@@ -23,6 +23,7 @@ use crate::series::{Selection, Series};
 use anyhow::Context;
 use estimate::{Defaults, Estimate};
 use factors::Factors;
+use mmtorture_protocol::Suite;
 use shard::Shard;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -127,7 +128,11 @@ impl Plan {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
 
         for (i, workload) in matrix.workloads.iter().enumerate() {
-            if !exists(workload, workloads) {
+            let suite = Suite::parse(workload);
+            if let Some(Err(wrong)) = &suite {
+                return Err(Error::request(format!("{}: workloads: {wrong}", path.display())));
+            }
+            if suite.is_none() && !exists(workload, workloads) {
                 return Err(Error::request(format!(
                     "{}: workloads: there is no '{workload}', expected one of {}",
                     path.display(),

@@ -18,6 +18,7 @@ use crate::outcome::Outcome;
 use crate::plan::{Cell, Plan, Variant};
 use crate::progress::{Progress, Task};
 use crate::record::{Bisection, Header, Run};
+use crate::root::Roots;
 use crate::trial::dump::{Core, Cores};
 use crate::trial::{self, Job, Trial};
 use bisecting::Ask;
@@ -41,6 +42,8 @@ pub struct Runner<'a> {
     pub jobs: Option<usize>,
     /// Whether failures are bisected, and how far.
     pub bisect: Option<Ask>,
+    /// The roots of suites.
+    pub roots: Roots,
     /// The memory dumps, if they are kept.
     pub cores: Option<Cores>,
     /// Where it is recorded.
@@ -140,6 +143,7 @@ impl Runner<'_> {
     fn trial(&self, cell: &Cell, seed: u64, kernel: &Kernel, dir: &Path) -> Result<Trial> {
         let name = format!("{} {} seed {seed}", cell.variant, cell.workload);
         let task = self.progress.task(&name);
+        let root = self.roots.of(cell, self.plan, self.builder, self.progress)?;
         task.at(0, None, "boot");
         let job = Job {
             cell,
@@ -147,6 +151,7 @@ impl Runner<'_> {
             kernel,
             machine: self.machine,
             base_image: self.base_image,
+            root: root.as_ref().map(|root| root.image.as_path()),
             boot_seconds: self.plan.matrix.boot_seconds.map(|s| s.0),
             expectations: &self.plan.expectations,
             cores: self.cores.as_ref(),

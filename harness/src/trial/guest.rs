@@ -23,14 +23,22 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// The guest of a trial of `cell` with `seed` on `kernel`. Its files are made in `dir`; `dump` if its memory may be
-    /// dumped.
+    /// The guest of a trial of `cell` with `seed` on `kernel`; `root` for a suite's. Its files are made in `dir`; `dump` if
+    /// its memory may be dumped.
     ///
     /// # Errors
     /// The disk is full, or mke2fs is missing where the cell needs it.
-    pub fn make(cell: &Cell, seed: u64, kernel: &Kernel, base_image: &Path, dump: bool, dir: &Path) -> Result<Self> {
+    pub fn make(
+        cell: &Cell,
+        seed: u64,
+        kernel: &Kernel,
+        base_image: &Path,
+        root: Option<&Path>,
+        dump: bool,
+        dir: &Path,
+    ) -> Result<Self> {
         let shape = &cell.shape;
-        let storage = Storage::make(shape, dir)?;
+        let storage = Storage::make(shape, root, dir)?;
         let request = Request {
             version: VERSION,
             trial: format!("{}/{seed}", cell.id),
@@ -43,6 +51,7 @@ impl Guest {
             memcg: shape.memcg,
             nodes: shape.nodes,
             swap: shape.swap,
+            root: storage.root(),
             workload: cell.workload.clone(),
         };
         // The machine reads it while it starts; it follows from the request and the base archive.

@@ -9,6 +9,7 @@ pub mod watch;
 
 use crate::build::Kernel;
 use crate::error::Result;
+use crate::ext4::DISK;
 use crate::files;
 use crate::interrupt::Interrupt;
 use crate::machine::ending::Ending;
@@ -73,6 +74,8 @@ pub struct Job<'a> {
     pub kernel: &'a Kernel,
     /// In which machine.
     pub machine: &'a dyn Machine,
+    /// The root of the workload's suite, if it is one.
+    pub root: Option<&'a Path>,
     /// The guest's base archive.
     pub base_image: &'a Path,
     /// The matrix's boot deadline, if it has one.
@@ -138,7 +141,7 @@ impl Trial {
 
 /// Whether a file in a trial's folder is there only while the trial runs: one that was killed leaves it behind.
 pub fn is_left_over(name: &str) -> bool {
-    name.starts_with('.') || name.ends_with(INITRAMFS) || name.ends_with(storage::DISK)
+    name.starts_with('.') || name.ends_with(INITRAMFS) || name.ends_with(DISK)
 }
 
 /// What a finding's report says on its console, at most [`MAX_REPORT`] bytes of it. Empty if no line of it does.
@@ -167,7 +170,7 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         std::fs::remove_dir_all(job.dir).with_context(|| format!("cannot remove {}", job.dir.display()))?;
     }
     files::create_dir(job.dir)?;
-    let guest = Guest::make(job.cell, job.seed, job.kernel, job.base_image, job.cores.is_some(), job.dir)?;
+    let guest = Guest::make(job.cell, job.seed, job.kernel, job.base_image, job.root, job.cores.is_some(), job.dir)?;
     files::write_json(&job.dir.join(REQUEST), &guest.request)?;
     let limits = Limits::new(job.cell.seconds, job.machine.slowness(), job.boot_seconds);
     let machine_log = job.dir.join(MACHINE_LOG);

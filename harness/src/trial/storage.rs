@@ -1,20 +1,16 @@
 //! A trial's disks and file systems: sparse files that are gone with it.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::ext4::{ext4, sparse};
 use crate::machine::Disk;
 use crate::matrix::dimension::Shape;
-use crate::process;
 use anyhow::Context;
 use mmtorture_protocol::{extents, Backing, Scratch, Swap};
 use rustix::fs::{seek, SeekFrom};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-
-/// How the name of a disk ends.
-pub(super) const DISK: &str = ".img";
 
 /// What ext4 has for a swap file of that many MiB: a journal of up to 64, inode tables of a sixtieth, and some to spare.
 fn around(mib: u64) -> u64 {
@@ -28,14 +24,16 @@ pub(super) struct Storage {
     disks: Vec<NamedTempFile>,
     /// A file system for the guest to unpack.
     pub packed: Option<Vec<u8>>,
+    /// The root of the workload's suite, which the guest only reads.
+    root: Option<PathBuf>,
 }
 
 impl Storage {
-    /// Makes what `shape` asks for in `dir`.
+    /// Makes what `shape` asks for in `dir`; `root` is an image that is there already.
     ///
     /// # Errors
     /// The disk is full, or mke2fs is missing.
-    pub fn make(shape: &Shape, dir: &Path) -> Result<Self> {
+    pub fn make(shape: &Shape, root: Option<&Path>, dir: &Path) -> Result<Self> {
         let mut disks = Vec::new();
         match shape.swap {
             Swap::None | Swap::Zram { .. } => {}
@@ -48,15 +46,21 @@ impl Storage {
             Backing::Ext4Loop { mib } => packed = Some(pack(ext4(dir, "scratch-", mib)?.as_file())?),
             Backing::Ext4Disk { mib, .. } => disks.push(ext4(dir, "scratch-", mib)?),
         }
-        Ok(Self { disks, packed })
+        Ok(Self { disks, packed, root: root.map(Path::to_owned) })
     }
 
     /// The machine's disks.
     pub fn disks(&self) -> Vec<Disk> {
-        self.disks.iter().map(|file| Disk { path: file.path().to_owned(), read_only: false }).collect()
+        let own = self.disks.iter().map(|file| Disk { path: file.path().to_owned(), read_only: false });
+        own.chain(self.root.iter().map(|path| Disk { path: path.clone(), read_only: true })).collect()
     }
 
-    /// What the guest is to do with them: the workload's is the last one.
+    /// Which disk is the root, the last one of the machine's.
+    pub fn root(&self) -> Option<u8> {
+        self.root.as_ref().map(|_| u8::try_from(self.disks.len()).unwrap_or(u8::MAX))
+    }
+
+    /// What the guest is to do with them: the workload's is the last one of these.
     pub fn scratch(&self, shape: &Shape) -> Scratch {
         let mut scratch = shape.scratch.clone();
         if let Backing::Ext4Disk { disk, .. } = &mut scratch.backing {
@@ -64,35 +68,6 @@ impl Storage {
         }
         scratch
     }
-}
-
-fn sparse(dir: &Path, prefix: &str, mib: u64) -> Result<NamedTempFile> {
-    let context = || format!("cannot make a disk of {mib} MiB in {}", dir.display());
-    let file = tempfile::Builder::new().prefix(prefix).suffix(DISK).tempfile_in(dir).with_context(context)?;
-    file.as_file().set_len(mib << 20).with_context(context)?;
-    Ok(file)
-}
-
-/// An ext4 file system. Its name and its hash's seed are fixed, so that the same trial has the same.
-fn ext4(dir: &Path, prefix: &str, mib: u64) -> Result<NamedTempFile> {
-    const ID: &str = "6d6d746f-7274-7572-652d-657874342d31";
-    let file = sparse(dir, prefix, mib)?;
-    let mut command = Command::new(mke2fs()?);
-    command.args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-U", ID, "-E"]);
-    command.arg(format!("hash_seed={ID},nodiscard,lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0"));
-    command.arg(file.path());
-    process::output(command)?;
-    Ok(file)
-}
-
-/// mke2fs stands where an ordinary user's PATH does not lead.
-fn mke2fs() -> Result<&'static Path> {
-    let places = ["/usr/sbin/mke2fs", "/sbin/mke2fs", "/usr/bin/mke2fs", "/usr/local/sbin/mke2fs"];
-    places.into_iter().map(Path::new).find(|path| path.is_file()).ok_or_else(|| {
-        Error::host(
-            "mke2fs is missing, which makes ext4 file systems: install e2fsprogs (`make setup` does)".to_owned(),
-        )
-    })
 }
 
 /// What is in a sparse file.
@@ -138,15 +113,16 @@ mod tests {
 
     #[test]
     fn the_workloads_disk_comes_after_the_one_to_swap_to() {
-        if mke2fs().is_err() {
+        if crate::ext4::mke2fs().is_err() {
             eprintln!("skipped: mke2fs is not installed (`make setup` installs it)");
             return;
         }
         let dir = tempfile::tempdir().unwrap();
         let scratch = Scratch { backing: Backing::Ext4Disk { mib: 16, disk: 0 }, options: Vec::new() };
         let shape = Shape { swap: Swap::File { mib: 16 }, scratch, ..Shape::default() };
-        let storage = Storage::make(&shape, dir.path()).unwrap();
-        assert_eq!(storage.disks().len(), 2);
+        let storage = Storage::make(&shape, Some(Path::new("root.img")), dir.path()).unwrap();
+        let read_only: Vec<_> = storage.disks().iter().map(|disk| disk.read_only).collect();
+        assert_eq!((read_only, storage.root()), (vec![false, false, true], Some(2)));
         assert_eq!(storage.scratch(&shape).backing, Backing::Ext4Disk { mib: 16, disk: 1 });
         let mut magic = [0; 2];
         storage.disks[1].as_file().read_exact_at(&mut magic, 1024 + 56).unwrap();

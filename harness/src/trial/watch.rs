@@ -422,13 +422,15 @@ impl Watch {
             EventKind::Violation { kind, detail } => {
                 // A report that is still being printed came first: this is what it did to the workload.
                 let primary = self.fatal.is_none();
-                self.opened(now);
-                if let Some(fatal) = self.fatal.as_mut().filter(|_| primary) {
-                    fatal.completed = Some(now);
+                let mut finding = violation(&kind, &detail, primary);
+                finding.expected = self.expectations.reason(&finding, self.today);
+                if finding.stops_trial() {
+                    self.opened(now);
+                    if let Some(fatal) = self.fatal.as_mut().filter(|_| primary) {
+                        fatal.completed = Some(now);
+                    }
                 }
                 if self.seen.findings.len() < MAX_FINDINGS {
-                    let mut finding = violation(&kind, &detail, primary);
-                    finding.expected = self.expectations.reason(&finding, self.today);
                     self.seen.findings.push(finding);
                 }
             }

@@ -210,3 +210,14 @@ fn an_expected_report_does_not_end_the_trial() {
     assert_eq!(seen.findings[0].expected.as_deref(), Some("expect: kernel-bug"));
     assert!(!seen.findings[0].is_failure() && seen.times.finding_ms.is_none());
 }
+
+#[test]
+fn an_expected_violation_does_not_end_the_trial() {
+    let expectations = Expectations { kinds: vec!["violation".parse().unwrap()], rules: Vec::new() };
+    let mut watch = watch().expecting(expectations, Date::constant(2026, 1, 1));
+    say(&mut watch, 2.0, &[HELLO, TORTURE]);
+    say(&mut watch, 3.0, &[r#""event":"violation","kind":"kselftest-khugepaged","detail":"exit status 1""#]);
+    assert_eq!(watch.tick(s(8.0)), None);
+    let seen = watch.finish(s(9.0));
+    assert!(!seen.findings[0].is_failure() && seen.times.finding_ms.is_none());
+}
