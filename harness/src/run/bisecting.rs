@@ -19,7 +19,7 @@ use std::time::Instant;
 const FIRST_SEED: u64 = 1 << 32;
 
 /// The shortest trial, in seconds: a workload needs a while to build up pressure.
-pub(super) const SHORTEST: u32 = 10;
+const SHORTEST: u32 = 10;
 
 /// What building a neighbour of a kernel that there is takes, in seconds, until one was built.
 const BUILD: f64 = 40.0;
