@@ -84,6 +84,8 @@ pub struct Reduction {
 impl Reduction {
     /// Over so many switches, at most [`MOST`].
     pub fn new(switches: usize, aim: Aim) -> Self {
+        // Times to failure differ between settings: a horizon that suits one cell would hide the failures of another.
+        let aim = Aim { shortest: aim.longest, ..aim };
         let bisect = Bisect::new(1, aim);
         let switches = switches.min(MOST);
         Self { aim, switches, verdicts: Vec::new(), thrown: 0, bisect, seen: BTreeMap::new(), spent: 0.0 }
@@ -216,6 +218,20 @@ mod tests {
         println!("{right} of 400 right, {} trials each", trials / 400);
         // Five verdicts of 95 % each could be right together in 77 % of searches.
         assert!(right >= 340, "{right}");
+    }
+
+    #[test]
+    fn a_setting_that_only_makes_it_slower_is_irrelevant() {
+        let mut reduction = Reduction::new(1, Aim { budget: 1000.0, ..AIM });
+        for seconds in [1.0, 1.5, 2.0, 2.5] {
+            reduction.record(0, Evidence::Hit(seconds), 5.0);
+        }
+        while let Step::Trial { thrown, seconds } = reduction.next(3.0, &|_| true) {
+            assert!((seconds - 30.0).abs() < 1e-9, "every trial is as long as the cell's");
+            let after = if thrown == 0 { 2.0 } else { 25.0 };
+            reduction.record(thrown, Evidence::Hit(after), after);
+        }
+        assert!(reduction.verdicts()[0].is_irrelevant(), "{:?}", reduction.verdicts());
     }
 
     #[test]

@@ -59,7 +59,7 @@ enum Subcommands {
     Run(run::Args),
     /// What is kept of builds, and how much room it takes
     Cache(cache::Args),
-    /// Look for the patch behind a failure of a run, or go on looking
+    /// Look for the patch behind a failure of a run, or for the settings it needs, or go on looking
     Bisect(bisect::Args),
     /// Run a failure of a run again: how often it comes, how soon; or pack it up for another machine
     Reproduce(reproduce::Args),

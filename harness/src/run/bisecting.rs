@@ -23,7 +23,7 @@ const FIRST_SEED: u64 = 1 << 32;
 const SEEDS: u64 = 1 << 16;
 
 /// The shortest trial, in seconds: a workload needs a while to build up pressure.
-pub(super) const SHORTEST: u32 = 10;
+const SHORTEST: u32 = 10;
 
 /// What building a neighbour of a kernel that there is takes, in seconds, until one was built.
 const BUILD: f64 = 40.0;

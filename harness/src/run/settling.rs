@@ -1,6 +1,6 @@
 //! Which settings a failure needs: drives the pure core with real trials, all on the kernel that failed.
 
-use super::bisecting::{evidence, Ask, Mean, BOOT, SHORTEST};
+use super::bisecting::{evidence, Ask, Mean, BOOT};
 use super::journal::{Entry, Journal, Of};
 use super::{build, Runner};
 use crate::bisect::settings::{Reduction, Step, Thrown, MOST};
@@ -38,8 +38,7 @@ pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], ask: Ask) -> Resu
     }
     let kernel = build(runner.builder, variant, runner.progress)?.map_err(Error::host)?;
     let longest = f64::from(cell.seconds);
-    let aim =
-        Aim { confidence: ask.confidence, budget: ask.budget, longest, shortest: f64::from(SHORTEST).min(longest) };
+    let aim = Aim { confidence: ask.confidence, budget: ask.budget, longest, shortest: longest };
     let (journal, entries) = Journal::open(&runner.run.settings_log(&cell.id, &finding.signature)?)?;
     let mut session = Session {
         runner,
