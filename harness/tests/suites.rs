@@ -38,7 +38,7 @@ fn suites_run_on_a_good_kernel_and_pass() {
     let bench = Bench::new();
     let lines = format!(
         "{KERNEL}\ndimensions: {{thp: always, cpus: 2, memory: 400M, swap: 'disk:1G'}}\n\
-         workloads: ['stress-ng:vm=1', 'kbuild:4', 'kselftest:mremap_test,map_populate,hugepage-mmap']\n\
+         workloads: ['stress-ng:vm=1', 'kbuild:4', 'kselftest:soft-dirty,map_populate,hugepage-mmap']\n\
          seconds: 60\nexpect: [oom]"
     );
     let matrix = bench.matrix(&lines).display().to_string();
@@ -58,7 +58,7 @@ fn suites_run_on_a_good_kernel_and_pass() {
     let kbuild = ops("kbuild");
     assert_eq!(kbuild["objects-identical"].as_u64(), kbuild["builds"].as_u64().map(|builds| builds * 4), "{kbuild}");
     let selftests = ops("kselftest");
-    assert!(selftests["mremap_test/passed"].as_u64() > Some(0), "{selftests}");
+    assert!(selftests["soft-dirty/passed"].as_u64() > Some(0), "{selftests}");
     // The kernel has no hugetlb: a skip, and no failure.
     assert!(selftests["hugepage-mmap/skipped"].as_u64() > Some(0), "{selftests}");
     assert_eq!(selftests["tests-failed"], 0, "{selftests}");
@@ -73,7 +73,7 @@ fn a_build_on_ext4_and_in_a_tmpfs_in_a_control_group_passes() {
     let bench = Bench::new();
     let lines = format!(
         "{KERNEL}\ndimensions: {{thp: always, tmpfs-huge: always, cpus: 2, memory: 700M, swap: 'zram:1G', \
-         memcg: 'v2:200M', backing: 'ext4-loop:256M'}}\nworkloads: ['kbuild:3']\nseconds: 90"
+         memcg: 'v2:200M', backing: 'ext4-loop:256M'}}\nworkloads: ['kbuild:1']\nseconds: 120"
     );
     let matrix = bench.matrix(&lines).display().to_string();
     if !roots(&bench, &matrix) {
