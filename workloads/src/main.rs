@@ -5,6 +5,7 @@
 
 mod anon_churn;
 mod anon_exit;
+mod audit;
 mod board;
 mod cgroup;
 mod cli;
@@ -94,7 +95,7 @@ fn run() -> Result<u8, Failure> {
     let plan = run.what.prepare(&ask, &host).map_err(Failure::Request)?;
     let mut output = if run.json { Output::Json } else { Output::text(plan.says.clone()) };
     let keep = swapping::Keep::now();
-    let verdict = supervise::run(&plan, ask.seed, run.time, full, &mut output);
+    let verdict = supervise::run(&plan, ask.seed, run.time, full.then_some(&ask.scratch), &mut output);
     drop(keep);
     if full {
         cgroup::sweep();

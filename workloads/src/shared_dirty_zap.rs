@@ -68,7 +68,7 @@ impl Workload for SharedDirtyZap {
             vec![size.says(host), ask.scratch.says(), format!("{FILES} files of {pages} pages, five threads each")];
         let (seed, scratch) = (ask.seed, ask.scratch.clone());
         let mut roles = vec![Role::new("zap", FILES as u32, move |life| {
-            let Some(file) = life.check(FILE, "a scratch file", scratch.file(pages)) else { return };
+            let Some(file) = life.file(FILE, &scratch, pages) else { return };
             let Some(ledger) = life.ledger(pages, mix(seed, life.id)) else { return };
             let Some(window) = life.window(Window::file(&file, 0, pages, 1)) else { return };
             let Some(other) = life.window(Window::file(&file, 0, pages, HUGE)) else { return };

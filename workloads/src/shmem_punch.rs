@@ -92,7 +92,7 @@ impl Workload for ShmemPunch {
 }
 
 fn file(life: &mut Life<'_>, scratch: &Scratch, pages: usize, seed: u64) {
-    let Some(file) = life.check(FILE, "a scratch file", scratch.file(pages)) else { return };
+    let Some(file) = life.file(FILE, scratch, pages) else { return };
     let Some(ledger) = life.ledger(pages, mix(seed, life.id)) else { return };
     let faults = life.fork(|life| fault(life, &file, pages));
     // Not at multiples of a huge page: neighbours share those at the ends of their parts.
