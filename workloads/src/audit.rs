@@ -33,19 +33,19 @@ const GAUGES: &[Gauge] = &[
     gauge("nr_mapped", 512, "file pages count as mapped"),
     gauge("nr_anon_transparent_hugepages", 4, "anonymous huge pages count as mapped"),
     gauge("nr_shmem_pmdmapped", 511, "huge pages of shmem count as mapped"),
-    gauge("nr_shmem", 512, "pages of shmem count as there"),
     gauge("nr_mlock", 256, "pages count as locked"),
     gauge("nr_isolated_anon", 64, "anonymous pages count as isolated"),
     gauge("nr_isolated_file", 64, "file pages count as isolated"),
     gauge("nr_page_table_pages", 128, "page tables count as there"),
     gauge("nr_writeback", 64, "pages count as being written back"),
     gauge(LISTED, 512, "pages are on LRU lists that belong to nobody"),
-    gauge(SWAP, 2048, "swap slots are used"),
+    gauge(KEPT, 2048, "pages are in shmem or in swap"),
     gauge(COMMITTED, 1024, "pages are committed"),
 ];
 
 const LISTED: &str = "listed-but-unused";
-const SWAP: &str = "swap-used";
+/// Of files that are there still, as those of an initramfs, reclaim moves pages from one to the other.
+const KEPT: &str = "shmem-and-swap";
 const COMMITTED: &str = "committed";
 
 /// The gauges as they stand.
@@ -114,8 +114,8 @@ fn derive(vmstat: &BTreeMap<String, u64>, meminfo: impl Fn(&str) -> Option<i64>)
     if let (Some(listed), Some(used)) = (sum(&lists), sum(&["nr_file_pages", "nr_anon_pages"])) {
         books.insert(LISTED, listed - used);
     }
-    if let (Some(total), Some(free)) = (meminfo("SwapTotal"), meminfo("SwapFree")) {
-        books.insert(SWAP, total - free);
+    if let (Some(shmem), Some(total), Some(free)) = (counter("nr_shmem"), meminfo("SwapTotal"), meminfo("SwapFree")) {
+        books.insert(KEPT, shmem + total - free);
     }
     books.extend(meminfo("Committed_AS").map(|pages| (COMMITTED, pages)));
     books
@@ -129,6 +129,7 @@ mod tests {
         let vmstat = [
             ("nr_anon_pages", anon),
             ("nr_file_pages", 1000),
+            ("nr_shmem", 1000 - (10_000 - swap_free as u64).min(1000)),
             ("nr_inactive_anon", inactive),
             ("nr_active_anon", 0),
             ("nr_inactive_file", 600),
@@ -157,7 +158,7 @@ mod tests {
         );
         let wrong = compare(&books(50, 50, 10_000), &books(50, 5_000, 1_000));
         assert!(wrong[0].starts_with("listed-but-unused: 4950 more"), "{wrong:?}");
-        assert!(wrong[1].starts_with("swap-used: 9000 more"), "{wrong:?}");
+        assert!(wrong[1].starts_with("shmem-and-swap: 8000 more"), "{wrong:?}");
     }
 
     #[test]

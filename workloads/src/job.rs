@@ -95,6 +95,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::oom_reap::OomReap,
     &crate::gup_pin::GupPin,
     &crate::file_thp::FileThp,
+    &crate::hot_pages::HotPages,
     &crate::idle::Idle,
 ];
 

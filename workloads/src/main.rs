@@ -14,6 +14,7 @@ mod file_thp;
 mod gate;
 mod gup_pin;
 mod host;
+mod hot_pages;
 mod idle;
 mod job;
 mod kbuild_lite;

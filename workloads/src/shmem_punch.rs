@@ -35,6 +35,7 @@ ops!(OPS:
     FAULT = "populations",
     ZAP = "zaps",
     PAGEOUT = "pageouts",
+    COLD = "cold-ranges",
     COLLAPSE = "collapses",
     COMPACT = "compactions",
     RECLAIM = "reclaims",
@@ -147,6 +148,11 @@ fn own_part(life: &mut Life<'_>, file: &OwnedFd, ledger: &Ledger, own: Range<usi
             }
             4 => write_back(life, file, ledger, in_file.start),
             5 => life.advise_window(PAGEOUT, &window, span, libc::MADV_PAGEOUT),
+            // Old, and dirty by its page table entry alone perhaps, when it is zapped.
+            6 if life.rng.percent(50) => {
+                life.advise_window(COLD, &window, span.clone(), libc::MADV_COLD);
+                life.check(ZAP, "madvise(MADV_DONTNEED)", window.advise(span, libc::MADV_DONTNEED));
+            }
             6 => {
                 life.check(ZAP, "madvise(MADV_DONTNEED)", window.advise(span, libc::MADV_DONTNEED));
             }
