@@ -1,10 +1,12 @@
-//! Which breakages of a series were found, by what and how soon: the table of docs/detection.md, in Markdown.
+//! Which breakages of a series were found, by what and how soon: the table of docs/detection.md.
 //!
-//! Usage: `detection SERIES COMMIT RESULTS RUN...`. The runs are of a matrix with one `only:K` variant for each patch of the
-//! series, and of the bare source; their trials are taken together. COMMIT is told as it is.
+//! Usage: `detection DOCUMENT SERIES COMMIT RESULTS`. The runs in RESULTS are of a matrix with one `only:K` variant for each
+//! patch of the series, and of the bare source; their trials are taken together. COMMIT is told as it is. In DOCUMENT, what
+//! is below the line [`MARK`] is replaced.
 
+use anyhow::Context as _;
 use mmtorture_harness::outcome::Outcome;
-use mmtorture_harness::record::Run;
+use mmtorture_harness::record;
 use mmtorture_harness::report::text;
 use mmtorture_harness::series::{Patch, Series};
 use mmtorture_harness::stats;
@@ -13,20 +15,25 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// What is below it is made.
+const MARK: &str = "<!-- below: made by `make detection` -->\n";
+
 /// What is shown of a title, in characters.
 const WIDTH: usize = 90;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
-    let [series, commit, results, runs @ ..] = &args[..] else {
-        eprintln!("usage: detection SERIES COMMIT RESULTS RUN...");
+    let [document, series, commit, results] = &args[..] else {
+        eprintln!("usage: detection DOCUMENT SERIES COMMIT RESULTS");
         return ExitCode::from(2);
     };
-    match table(Path::new(series), commit, Path::new(results), runs) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+    let made = table(Path::new(series), commit, Path::new(results)).and_then(|table| {
+        let text = std::fs::read_to_string(document).with_context(|| format!("cannot read {document}"))?;
+        let (above, _) = text.split_once(MARK).with_context(|| format!("{document}: expected a line {}", MARK.trim()))?;
+        std::fs::write(document, format!("{above}{MARK}\n{table}")).with_context(|| format!("cannot write {document}"))
+    });
+    match made {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::from(2)
@@ -34,14 +41,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn table(series: &Path, commit: &str, results: &Path, runs: &[String]) -> anyhow::Result<String> {
+fn table(series: &Path, commit: &str, results: &Path) -> anyhow::Result<String> {
     let series = Series::load(Path::new("."), series)?;
     let mut trials = Vec::new();
     let mut machines = BTreeSet::new();
-    for id in runs {
-        let run = Run::open(results, id)?;
-        machines.insert(run.header()?.machine);
-        trials.extend(run.trials()?.into_iter().map(|(_, trial)| trial));
+    for (run, header) in record::list(results).map_err(anyhow::Error::msg)? {
+        machines.insert(header.machine);
+        trials.extend(run.trials().map_err(anyhow::Error::msg)?.into_iter().map(|(_, trial)| trial));
     }
     let seconds = trials.iter().map(|trial| trial.seconds).max().unwrap_or(0);
     let rows: Vec<_> = series.patches.iter().map(|patch| Row::of(&series.name, patch, &trials)).collect();
