@@ -29,7 +29,8 @@ fn main() -> ExitCode {
     };
     let made = table(Path::new(series), commit, Path::new(results)).and_then(|table| {
         let text = std::fs::read_to_string(document).with_context(|| format!("cannot read {document}"))?;
-        let (above, _) = text.split_once(MARK).with_context(|| format!("{document}: expected a line {}", MARK.trim()))?;
+        let (above, _) =
+            text.split_once(MARK).with_context(|| format!("{document}: expected a line {}", MARK.trim()))?;
         std::fs::write(document, format!("{above}{MARK}\n{table}")).with_context(|| format!("cannot write {document}"))
     });
     match made {
@@ -58,7 +59,8 @@ fn table(series: &Path, commit: &str, results: &Path) -> anyhow::Result<String> 
     let base: Vec<_> = trials.iter().filter(|trial| trial.variant == "base").collect();
     let clean = base.iter().filter(|trial| trial.outcome == Outcome::Pass).count();
     let exposure: f64 = base.iter().map(|trial| trial.exposure()).sum();
-    let against: f64 = trials.iter().filter(|trial| trial.variant != "base").map(|trial| f64::from(trial.seconds)).sum();
+    let against: f64 =
+        trials.iter().filter(|trial| trial.variant != "base").map(|trial| f64::from(trial.seconds)).sum();
 
     let mut out = format!("Made at commit {commit}; {}.\n\n", machines.into_iter().collect::<Vec<_>>().join("; "));
     out += "| breakage | in | found | after | by |\n|---|---|---|---|---|\n";

@@ -105,8 +105,7 @@ fn read() -> Option<Books> {
 
 fn derive(vmstat: &BTreeMap<String, u64>, meminfo: impl Fn(&str) -> Option<i64>) -> Books {
     let counter = |name: &str| vmstat.get(name).map(|&value| value as i64);
-    let mut books: Books =
-        GAUGES.iter().filter_map(|gauge| Some((gauge.name, counter(gauge.name)?))).collect();
+    let mut books: Books = GAUGES.iter().filter_map(|gauge| Some((gauge.name, counter(gauge.name)?))).collect();
     let sum = |names: &[&str]| names.iter().map(|name| counter(name)).sum::<Option<i64>>();
     let lists = ["nr_inactive_anon", "nr_active_anon", "nr_inactive_file", "nr_active_file", "nr_unevictable"];
     // nr_file_pages has shmem and the swap cache in it, too. A mapped page of the swap cache is in both; there are few

@@ -151,7 +151,10 @@ fn fork(life: &mut Life<'_>, window: &Window, ledger: &Ledger, span: Range<usize
         for page in span.clone() {
             let found = window.word(page, 7).load(Ordering::Relaxed);
             if found != life.id {
-                life.violation("data-mismatch", &format!("page {page} of a copy: expected {:#x}, found {found:#x}", life.id));
+                life.violation(
+                    "data-mismatch",
+                    &format!("page {page} of a copy: expected {:#x}, found {found:#x}", life.id),
+                );
                 return;
             }
         }
