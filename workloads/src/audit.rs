@@ -27,7 +27,7 @@ const fn gauge(name: &'static str, slack: i64, means: &'static str) -> Gauge {
     Gauge { name, slack, means }
 }
 
-/// What is looked at. The first are counters of /proc/vmstat; the rest are derived, see [`derive`].
+/// What is looked at. The first are counters of /proc/vmstat; the rest are derived, see [`derive()`].
 const GAUGES: &[Gauge] = &[
     gauge("nr_anon_pages", 256, "anonymous pages count as mapped"),
     gauge("nr_mapped", 512, "file pages count as mapped"),
