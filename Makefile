@@ -10,12 +10,13 @@ PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bi
 
 .PHONY: help setup build demo test lint unit e2e suites bed nested drgn proof fuzz figures-vmm figures-build figures-cover \
 	figures-bisect figures-report figure-symbols corpus run-kill fuzz-oracle bench-oracle dimensions-slow validators \
-	report-browser slurm
+	report-browser slurm detection
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
 	@echo 'make test    set up, then format, lints, unit tests and the end-to-end tests'
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
+	@echo 'make detection  docs/detection.md: known breakages under the general mix, an hour and 24 kernels'
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
 	@echo 'make run-kill        a run killed at KILLS moments (50), resumed and checked: ten minutes'
@@ -144,6 +145,15 @@ run-kill: build
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect
+
+# Known breakages and the bare source, under the same load; then the table. The names of the runs are in the runs' own output.
+DETECTION := $(CURDIR)/target/detection
+detection: build
+	$(CARGO) build --release --locked --quiet -p mmtorture-harness --example detection
+	rm -rf $(DETECTION)
+	-$(BIN)/mmtorture run matrices/detection.yaml --no-bisect --results $(DETECTION)
+	-$(BIN)/mmtorture run matrices/detection-base.yaml --no-bisect --results $(DETECTION)
+	$(BIN)/examples/detection docs/detection.md series/busted $$(git rev-parse --short=12 HEAD) $(DETECTION)
 
 # Prints every log that is named otherwise, then the figures.
 corpus:

@@ -61,7 +61,7 @@ impl Workload for ExitStorm {
         let mut says = vec![size.says(host), scratch.says()];
         says.push(format!("{STORMS} storms of {} processes over a file of {pages} pages each", MEMBERS + 1));
         let live = move |life: &mut Life<'_>| {
-            let file = life.check(MAPPED, "a scratch file", scratch.file(pages));
+            let file = life.file(MAPPED, &scratch, pages);
             let ledger = life.ledger(pages, seed ^ life.id);
             if let (Some(file), Some(ledger)) = (file, ledger) {
                 // Several storms over one file: the second finds what the first has left.

@@ -84,7 +84,7 @@ impl Workload for FileThp {
 
 fn program(life: &mut Life<'_>, scratch: &Scratch, pages: usize, seed: u64) {
     let Some(ledger) = life.ledger(pages, mix(seed, life.id)) else { return };
-    let Some(writer) = life.check(FILE, "a scratch file", scratch.file(pages)) else { return };
+    let Some(writer) = life.file(FILE, scratch, pages) else { return };
     if write_all(life, &writer, &ledger, pages).is_none() {
         return;
     }

@@ -99,6 +99,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::gup_pin::GupPin,
     &crate::file_thp::FileThp,
     &crate::rmap_walk::RmapWalk,
+    &crate::hot_pages::HotPages,
     &crate::idle::Idle,
 ];
 

@@ -32,6 +32,11 @@ const VERSION: u64 = (1 << VERSION_BITS) - 1;
 /// The words of a page that hold its value: its ends, so that a page put together from two is seen.
 const HELD_IN: [usize; 2] = [0, WORDS - 1];
 
+/// A page for reads past the page cache, which want it aligned.
+#[repr(align(4096))]
+#[derive(Debug)]
+pub struct DiskPage(pub [u8; PAGE]);
+
 /// The notes.
 #[derive(Debug, Clone, Copy)]
 pub struct Ledger {
@@ -149,6 +154,32 @@ impl Ledger {
                 Err(format!("page {page} of a copy: {noted:#018x} was in it, found {found:#018x}, {meaning}"))
             }
         }
+    }
+
+    /// Checks what `read` fetches of a page from the disk, which was synced when `noted` had been noted of it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_synced(
+        &self,
+        page: usize,
+        noted: u64,
+        read: impl FnOnce(&mut DiskPage) -> bool,
+    ) -> Result<(), String> {
+        let mut on_disk = DiskPage([0; PAGE]);
+        if !read(&mut on_disk) {
+            return Ok(());
+        }
+        for word in HELD_IN {
+            let found = u64::from_ne_bytes(std::array::from_fn(|i| on_disk.0[word * 8 + i]));
+            if let Some(meaning) = self.wrong(page, noted, found) {
+                return Err(format!(
+                    "page {page}, word {word}, on disk after msync: expected {noted:#018x} or a later version, \
+                     found {found:#018x}, {meaning}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check_by(&self, page: usize, read: impl FnOnce() -> Option<[u64; 2]>) -> Result<(), String> {

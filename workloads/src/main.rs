@@ -14,12 +14,14 @@ mod file_thp;
 mod gate;
 mod gup_pin;
 mod host;
+mod hot_pages;
 mod idle;
 mod job;
 mod kbuild_lite;
 mod ksm_merge_fork;
 mod ledger;
 mod life;
+mod memcg_audit;
 mod memcg_move;
 mod memory;
 mod migrate_storm;
@@ -103,7 +105,7 @@ fn run() -> Result<u8, Failure> {
     let plan = plan.map_err(Failure::Request)?;
     let mut output = if run.json { Output::Json } else { Output::text(plan.says.clone()) };
     let keep = swapping::Keep::now();
-    let verdict = supervise::run(&plan, ask.seed, run.time, full, &mut output);
+    let verdict = supervise::run(&plan, ask.seed, run.time, full.then_some(&ask.scratch), &mut output);
     drop(keep);
     if full {
         cgroup::sweep();

@@ -7,10 +7,10 @@
 //! Races: charges that move against rmap, reclaim and exit; removal against reclaim. With v1 a tenant also moves to and
 //! fro while a neighbour maps and unmaps pages of a file that are the tenant's charge, but not in its page table: of what
 //! mem_cgroup_move_account() moves these alone can become unmapped meanwhile, as no page table lock that it holds is
-//! theirs. Then memory.stat of both cgroups is held against the pages charged to them ([`crate::audit`]).
+//! theirs. Then memory.stat of both cgroups is held against the pages charged to them ([`crate::memcg_audit`]).
 //! Shown by: the count of moves, removals and audits, which the kernel does not count, and pswpout.
 
-use crate::audit::Auditor;
+use crate::memcg_audit::Auditor;
 use crate::board::{ops, Op};
 use crate::cgroup::{self, Group, Hierarchy};
 use crate::host::Host;

@@ -4,10 +4,12 @@ use crate::board::Op;
 use crate::ledger::Ledger;
 use crate::life::Life;
 use crate::pattern::Patterned;
+use crate::scratch::Scratch;
 use crate::window::Window;
 use rustix::io::Errno;
 use rustix::mm::Advice;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 
 /// Pages between two updates of a counter: few enough that it moves even where memory is slow.
 const STEP: usize = 256;
@@ -75,6 +77,26 @@ impl Life<'_> {
             return None;
         }
         self.check(op, "mremap", region.move_out(run))
+    }
+
+    /// A new file; `None` under pressure. Where files are on a disk, every other one is a memfd all the same, or a mix there
+    /// would know only half of the page cache.
+    pub fn file(&mut self, op: Op, scratch: &Scratch, pages: usize) -> Option<OwnedFd> {
+        let memfd = scratch.on_disk() && self.rng.percent(50);
+        self.check(op, "a scratch file", scratch.file(pages, memfd))
+    }
+
+    /// Lets private pages go whose one writer this is, at once or when memory is needed (MADV_FREE). Of the latter, many are
+    /// written to again at once, and must be kept for that.
+    pub fn let_go(&mut self, op: Op, window: &Window, ledger: &Ledger, range: Range<usize>) {
+        range.clone().for_each(|page| ledger.forget(page));
+        if self.rng.percent(50) {
+            self.check(op, "madvise(MADV_DONTNEED)", window.advise(range, libc::MADV_DONTNEED));
+            return;
+        }
+        self.advise_window(op, window, range.clone(), libc::MADV_FREE);
+        let again = self.rng.span(range.len(), range.len());
+        self.put(window, ledger, range.start + again.start..range.start + again.end);
     }
 
     /// A ledger for `pages` pages; `None` under pressure.

@@ -92,14 +92,12 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, nodes: usize) {
             for _ in 0..ROUNDS {
                 let span = life.rng.span(own.len(), HUGE / 2);
                 let span = own.start + span.start..own.start + span.end;
-                if !life.look(window, ledger, span.clone()) {
+                let anywhere = life.rng.span(pages, HUGE / 4);
+                if !life.look(window, ledger, span.clone()) || !life.look(window, ledger, anywhere) {
                     return;
                 }
                 match life.rng.below(8) {
-                    0 => {
-                        span.clone().for_each(|page| ledger.forget(page));
-                        life.check(DISCARD, "madvise(MADV_DONTNEED)", window.advise(span, libc::MADV_DONTNEED));
-                    }
+                    0 => life.let_go(DISCARD, window, ledger, span),
                     1 => {
                         life.check(COLOR, "mprotect", window.recolor(span, life.id.is_multiple_of(2)));
                     }

@@ -13,10 +13,15 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+/// What statfs(2) says of a tmpfs (linux/magic.h).
+const TMPFS_MAGIC: fs::FsWord = 0x0102_1994;
+
 /// The folder.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scratch {
     folder: Option<PathBuf>,
+    /// Whether that is on a file system with a disk below it.
+    on_disk: bool,
 }
 
 impl Scratch {
@@ -28,12 +33,13 @@ impl Scratch {
         let refused = |error: Errno| format!("--scratch {}: {error}; expected a folder to write to", folder.display());
         let opened = fs::open(folder, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(refused)?;
         fs::accessat(&opened, ".", fs::Access::WRITE_OK, fs::AtFlags::empty()).map_err(refused)?;
-        Ok(Self { folder: Some(folder.to_owned()) })
+        let on_disk = fs::fstatfs(&opened).is_ok_and(|system| system.f_type != TMPFS_MAGIC);
+        Ok(Self { folder: Some(folder.to_owned()), on_disk })
     }
 
     /// A tmpfs of `bytes` in a mount namespace of this process's own; no folder where that is not permitted.
     pub fn own(bytes: u64) -> Self {
-        Self { folder: mount_own(bytes) }
+        Self { folder: mount_own(bytes), on_disk: false }
     }
 
     /// Mounts a tmpfs of `bytes` on a folder, with huge pages as the machine's THP setting has them; `None` where that is
@@ -61,9 +67,14 @@ impl Scratch {
         below.join(format!("torture-tree-{}", std::process::id()))
     }
 
+    /// Removes what is left of [`Self::tree`].
+    pub fn fell(&self) {
+        let _ = std::fs::remove_dir_all(self.tree());
+    }
+
     /// Removes what is left of [`Self::tree`], and the mount point of [`Self::own`].
     pub fn clean(&self) {
-        let _ = std::fs::remove_dir_all(self.tree());
+        self.fell();
         if let Some(folder) = self.folder.as_ref().filter(|folder| **folder == own_folder()) {
             let _ = rustix::mount::unmount(folder, rustix::mount::UnmountFlags::DETACH);
             let _ = std::fs::remove_dir(folder);
@@ -73,17 +84,23 @@ impl Scratch {
     /// What it is, for people.
     pub fn says(&self) -> String {
         match &self.folder {
+            Some(folder) if self.on_disk => format!("files are in {} and, every other one, memfds", folder.display()),
             Some(folder) => format!("files are in {}", folder.display()),
             None => "files are memfds".to_owned(),
         }
     }
 
-    /// A new file of `pages` pages without a name.
+    /// Whether it is on a file system with a disk below it, where nobody meets shmem.
+    pub fn on_disk(&self) -> bool {
+        self.on_disk
+    }
+
+    /// A new file of `pages` pages without a name, in the folder unless it is to be a memfd.
     ///
     /// # Errors
     /// Those of open(2), memfd_create(2) and ftruncate(2).
-    pub fn file(&self, pages: usize) -> Result<OwnedFd, Errno> {
-        let file = match &self.folder {
+    pub fn file(&self, pages: usize, memfd: bool) -> Result<OwnedFd, Errno> {
+        let file = match self.folder.as_ref().filter(|_| !memfd) {
             None => fs::memfd_create("torture", MemfdFlags::CLOEXEC)?,
             Some(folder) => {
                 let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -138,8 +155,8 @@ mod tests {
     #[test]
     fn a_file_has_its_size_wherever_it_is() {
         let folder = Scratch::given(&std::env::temp_dir()).unwrap();
-        for scratch in [Scratch::default(), folder] {
-            let file = scratch.file(3).unwrap();
+        for (scratch, memfd) in [(Scratch::default(), false), (folder.clone(), false), (folder, true)] {
+            let file = scratch.file(3, memfd).unwrap();
             assert_eq!(fs::fstat(&file).unwrap().st_size, 3 * PAGE as i64, "{}", scratch.says());
         }
     }

@@ -17,10 +17,11 @@ use crate::region::{HUGE, PAGE};
 use crate::rng::mix;
 use crate::size::Size;
 use crate::window::Window;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 /// The table's entry.
 pub struct SharedDirtyZap;
@@ -32,6 +33,8 @@ ops!(OPS:
     SYNC = "syncs",
     DROP = "cache-drops",
     PAGEOUT = "pageouts",
+    COLD = "cold-ranges",
+    DIRECT = "reads-past-the-cache",
     READ = "file-reads",
     RECLAIM = "reclaims",
 );
@@ -68,7 +71,7 @@ impl Workload for SharedDirtyZap {
             vec![size.says(host), ask.scratch.says(), format!("{FILES} files of {pages} pages, five threads each")];
         let (seed, scratch) = (ask.seed, ask.scratch.clone());
         let mut roles = vec![Role::new("zap", FILES as u32, move |life| {
-            let Some(file) = life.check(FILE, "a scratch file", scratch.file(pages)) else { return };
+            let Some(file) = life.file(FILE, &scratch, pages) else { return };
             let Some(ledger) = life.ledger(pages, mix(seed, life.id)) else { return };
             let Some(window) = life.window(Window::file(&file, 0, pages, 1)) else { return };
             let Some(other) = life.window(Window::file(&file, 0, pages, HUGE)) else { return };
@@ -82,6 +85,12 @@ impl Workload for SharedDirtyZap {
         }
         Ok(Job { says, claims, roles })
     }
+}
+
+/// The file once more, past the page cache; none where the file system cannot (O_DIRECT of open(2)).
+fn direct(file: &OwnedFd) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 fn play(life: &mut Life<'_>, file: &OwnedFd, ledger: &Ledger, window: &Window, other: &Window) {
@@ -114,9 +123,22 @@ fn play(life: &mut Life<'_>, file: &OwnedFd, ledger: &Ledger, window: &Window, o
             life.check(REMAP, "mmap", window.replace(span, file, populate));
         }
     });
+    let direct = direct(file);
     let flusher: Helper<'_, '_> = Box::new(move |life| {
         let span = life.rng.span(pages, 2 * STROKE);
-        life.check_or(SYNC, "msync", other.sync(span.clone()), &[Errno::INTR]);
+        let noted: Vec<_> = span.clone().map(|page| ledger.noted(page)).collect();
+        let synced = life.check_or(SYNC, "msync", other.sync(span.clone()), &[Errno::INTR]);
+        if let (Some(direct), Some(())) = (&direct, synced) {
+            life.did_n(DIRECT, span.len() as u64);
+            let on_disk = span.clone().zip(noted).map(|(page, noted)| {
+                ledger.check_synced(page, noted, |bytes| {
+                    rustix::io::pread(direct, &mut bytes.0[..], (page * PAGE) as u64) == Ok(PAGE)
+                })
+            });
+            if !life.judge(on_disk) {
+                return;
+            }
+        }
         let len = NonZeroU64::new((span.len() * PAGE) as u64);
         let dropped = rustix::fs::fadvise(file, (span.start * PAGE) as u64, len, rustix::fs::Advice::DontNeed);
         life.check(DROP, "fadvise(DONTNEED)", dropped);
@@ -124,6 +146,11 @@ fn play(life: &mut Life<'_>, file: &OwnedFd, ledger: &Ledger, window: &Window, o
     let pager: Helper<'_, '_> = Box::new(move |life| {
         let span = life.rng.span(pages, 2 * STROKE);
         let through = if life.rng.percent(50) { window } else { other };
+        if life.rng.percent(30) {
+            // Old when it is zapped, and dirty all the same.
+            life.advise_window(COLD, through, span.clone(), libc::MADV_COLD);
+            life.check(ZAP, "madvise(MADV_DONTNEED)", through.advise(span.clone(), libc::MADV_DONTNEED));
+        }
         life.advise_window(PAGEOUT, through, span.clone(), libc::MADV_PAGEOUT);
         // Pages mapped twice are not paged out: let the other mapping go first.
         life.check(ZAP, "madvise(MADV_DONTNEED)", other.advise(span.clone(), libc::MADV_DONTNEED));

@@ -35,6 +35,7 @@ ops!(OPS:
     FAULT = "populations",
     ZAP = "zaps",
     PAGEOUT = "pageouts",
+    COLD = "cold-ranges",
     COLLAPSE = "collapses",
     COMPACT = "compactions",
     RECLAIM = "reclaims",
@@ -92,7 +93,7 @@ impl Workload for ShmemPunch {
 }
 
 fn file(life: &mut Life<'_>, scratch: &Scratch, pages: usize, seed: u64) {
-    let Some(file) = life.check(FILE, "a scratch file", scratch.file(pages)) else { return };
+    let Some(file) = life.file(FILE, scratch, pages) else { return };
     let Some(ledger) = life.ledger(pages, mix(seed, life.id)) else { return };
     let faults = life.fork(|life| fault(life, &file, pages));
     // Not at multiples of a huge page: neighbours share those at the ends of their parts.
@@ -147,6 +148,11 @@ fn own_part(life: &mut Life<'_>, file: &OwnedFd, ledger: &Ledger, own: Range<usi
             }
             4 => write_back(life, file, ledger, in_file.start),
             5 => life.advise_window(PAGEOUT, &window, span, libc::MADV_PAGEOUT),
+            // Old, and dirty by its page table entry alone perhaps, when it is zapped.
+            6 if life.rng.percent(50) => {
+                life.advise_window(COLD, &window, span.clone(), libc::MADV_COLD);
+                life.check(ZAP, "madvise(MADV_DONTNEED)", window.advise(span, libc::MADV_DONTNEED));
+            }
             6 => {
                 life.check(ZAP, "madvise(MADV_DONTNEED)", window.advise(span, libc::MADV_DONTNEED));
             }

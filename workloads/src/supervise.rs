@@ -4,6 +4,7 @@
 //! process group, so that a stop or a kill of the group reaches them; they inherit SIGINT and SIGTERM blocked, so that
 //! it is the supervisor alone that a Ctrl-C stops. As a subreaper it inherits, and reaps, the children of those that die.
 
+use crate::audit::Audit;
 use crate::board::{Board, Op};
 use crate::host;
 use crate::life::Life;
@@ -11,6 +12,7 @@ use crate::mix::Plan;
 use crate::output::Output;
 use crate::process;
 use crate::rng::{mix, Rng};
+use crate::scratch::Scratch;
 use anyhow::Context as _;
 use mmtorture_protocol::{Report, MAX_LINE};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -25,6 +27,9 @@ const MAX_VIOLATIONS: u64 = 64;
 
 /// How long killed processes may take to be gone. One that takes longer is stuck in the kernel.
 const REAP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Turns of a mix between two pauses.
+const PAUSE_EVERY: u32 = 3;
 
 /// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,18 +73,28 @@ struct Supervisor<'a> {
     oom_before: u64,
     oom_seen: u64,
     violations: u64,
+    audit: Option<Audit>,
+    /// The pause before which turn is the next.
+    next_pause: u32,
     output: &'a mut Output,
     output_gone: bool,
 }
 
-/// Runs `plan` for `time`.
+/// Runs `plan` for `time`. On a machine that exists to be tortured, whose `scratch` this is, memory is audited whenever
+/// nobody is left, and the supervisor locks its own.
 ///
 /// # Errors
 /// If the machine cannot give the few things that even the supervisor needs.
-pub fn run(plan: &Plan, seed: u64, time: Duration, lock_memory: bool, output: &mut Output) -> anyhow::Result<Verdict> {
+pub fn run(
+    plan: &Plan,
+    seed: u64,
+    time: Duration,
+    scratch: Option<&Scratch>,
+    output: &mut Output,
+) -> anyhow::Result<Verdict> {
     let signals = block_signals().context("cannot watch for signals")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("cannot become a subreaper")?;
-    if lock_memory {
+    if scratch.is_some() {
         // Progress must not wait for swap. Not inherited by the processes forked.
         let _ = rustix::mm::mlockall(rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE);
     }
@@ -100,13 +115,17 @@ pub fn run(plan: &Plan, seed: u64, time: Duration, lock_memory: bool, output: &m
         oom_before: oom_kills(),
         oom_seen: 0,
         violations: 0,
+        audit: scratch.and_then(Audit::begin),
+        next_pause: PAUSE_EVERY,
         output,
         output_gone: false,
     };
     let started = Report::Started { name: plan.name.clone(), claims: plan.claims.clone() };
     supervisor.tell(&started);
     let end = supervisor.until(&signals, Instant::now() + time);
-    supervisor.end_all(&signals);
+    if supervisor.end_all(&signals) {
+        supervisor.audit();
+    }
     if end == End::Deadline {
         let finished = Report::Finished { ops: supervisor.board.ops() };
         supervisor.tell(&finished);
@@ -120,6 +139,9 @@ impl Supervisor<'_> {
         let mut tick = start + self.output.interval();
         loop {
             self.reap();
+            if let Some(signal) = self.pause(signals, start) {
+                return End::Signal(signal);
+            }
             let next_turn = self.relieve(start);
             self.spawn_missing();
             let now = Instant::now();
@@ -156,6 +178,43 @@ impl Supervisor<'_> {
             }
         }
         stop
+    }
+
+    /// Before some turns of a mix everybody goes home, so that what then is left of memory's use can be told to be wrong.
+    /// Returns a signal that asks to stop.
+    fn pause(&mut self, signals: &OwnedFd, start: Instant) -> Option<i32> {
+        let (Some(rota), Some(_)) = (&self.plan.rota, &self.audit) else { return None };
+        let turn = rota.turn(start.elapsed());
+        if turn < self.next_pause {
+            return None;
+        }
+        self.next_pause = turn + PAUSE_EVERY;
+        for slot in &mut self.slots {
+            if let Some(pid) = slot.pid {
+                // Unreaped, so the pid is still its own.
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                slot.dismissed = true;
+            }
+        }
+        let patience = Instant::now() + REAP_PATIENCE;
+        while !self.reap() {
+            if Instant::now() >= patience {
+                self.stuck();
+                return None;
+            }
+            if let Some(signal) = self.wait(signals, patience) {
+                return Some(signal);
+            }
+        }
+        self.listen();
+        self.audit();
+        None
+    }
+
+    /// Looks at what memory is used for while nobody is there to use it.
+    fn audit(&mut self) {
+        let wrong = self.audit.as_ref().map(Audit::check).unwrap_or_default();
+        wrong.into_iter().for_each(|detail| self.violation("memory-left", detail));
     }
 
     /// Dismisses those whose turn is over. Returns when the next turn begins.
@@ -256,8 +315,13 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Kills and reaps everything.
-    fn end_all(&mut self, signals: &OwnedFd) {
+    fn stuck(&mut self) {
+        let detail = format!("processes are left {} s after SIGKILL", REAP_PATIENCE.as_secs());
+        self.violation("workload-stuck", detail);
+    }
+
+    /// Kills and reaps everything; whether nothing is left.
+    fn end_all(&mut self, signals: &OwnedFd) -> bool {
         for slot in &mut self.slots {
             if let Some(pid) = slot.pid.take() {
                 // Unreaped, so the pid is still its own. Its death is our doing and no longer to be judged by slot.
@@ -265,19 +329,20 @@ impl Supervisor<'_> {
             }
         }
         let patience = Instant::now() + REAP_PATIENCE;
-        while !self.reap() {
-            if Instant::now() >= patience {
-                let detail = format!("processes are left {} s after SIGKILL", REAP_PATIENCE.as_secs());
-                self.violation("workload-stuck", detail);
-                break;
-            }
+        let mut gone = self.reap();
+        while !gone && Instant::now() < patience {
             // Those whose parents died are ours, and nobody killed them: a suite's programs start others.
             for child in process::children() {
                 let _ = rustix::process::kill_process(child, Signal::KILL);
             }
             self.wait(signals, patience.min(Instant::now() + Duration::from_millis(100)));
+            gone = self.reap();
         }
         self.listen();
+        if !gone {
+            self.stuck();
+        }
+        gone
     }
 
     /// Passes on what the processes complained of.

@@ -27,6 +27,7 @@ pub struct SwapThrash;
 
 ops!(OPS:
     PAGEOUT = "pageouts",
+    DISCARD = "discards",
     FORK = "forks",
     FILE = "files",
     SWAPOFF = "swapoffs",
@@ -66,7 +67,7 @@ impl Workload for SwapThrash {
             let window = if life.slot.is_multiple_of(2) {
                 Window::anonymous(pages, HUGE)
             } else {
-                let Some(file) = life.check(FILE, "a scratch file", scratch.file(pages)) else { return };
+                let Some(file) = life.file(FILE, &scratch, pages) else { return };
                 Window::file(file, 0, pages, HUGE)
             };
             let private = life.slot.is_multiple_of(2);
@@ -114,7 +115,11 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, private: bool) {
                 if !life.look(window, ledger, span.clone()) {
                     return;
                 }
-                life.put(window, ledger, span.clone());
+                if private && life.rng.percent(15) {
+                    life.let_go(DISCARD, window, ledger, span.clone());
+                } else {
+                    life.put(window, ledger, span.clone());
+                }
                 life.advise_window(PAGEOUT, window, span.clone(), libc::MADV_PAGEOUT);
                 if life.rng.percent(20) {
                     let noted: Vec<_> = span.clone().map(|page| ledger.noted(page)).collect();

@@ -90,14 +90,19 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, by_debugfs: bool)
             for _ in 0..ROUNDS {
                 let span = life.rng.span(own.len(), HUGE);
                 let span = own.start + span.start..own.start + span.end;
-                if !life.look(window, ledger, span.clone()) {
+                // What the other owner wrote is looked at as well: by another processor, through another TLB.
+                let anywhere = life.rng.span(pages, HUGE / 4);
+                if !life.look(window, ledger, span.clone()) || !life.look(window, ledger, anywhere) {
                     return;
                 }
                 match life.rng.below(6) {
-                    0 => {
-                        span.clone().for_each(|page| ledger.forget(page));
-                        life.check(DISCARD, "madvise(MADV_DONTNEED)", window.advise(span, libc::MADV_DONTNEED));
+                    // A whole huge page, or it would be split first.
+                    0 if life.rng.percent(50) => {
+                        let at = span.start / HUGE * HUGE;
+                        let whole = at.max(own.start)..(at + HUGE).min(own.end);
+                        life.let_go(DISCARD, window, ledger, whole);
                     }
+                    0 => life.let_go(DISCARD, window, ledger, span),
                     1 => fork(life, window, ledger, span),
                     _ => life.put(window, ledger, span),
                 }

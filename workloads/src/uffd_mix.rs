@@ -79,7 +79,7 @@ impl Workload for UffdMix {
             let window = if private {
                 Window::anonymous(pages, HUGE)
             } else {
-                let Some(file) = life.check(FILE, "a scratch file", scratch.file(pages)) else { return };
+                let Some(file) = life.file(FILE, &scratch, pages) else { return };
                 Window::file(file, 0, pages, HUGE)
             };
             let Some(window) = life.window(window) else { return };
