@@ -10,13 +10,13 @@
 //! theirs. Then memory.stat of both cgroups is held against the pages charged to them ([`crate::memcg_audit`]).
 //! Shown by: the count of moves, removals and audits, which the kernel does not count, and pswpout.
 
-use crate::memcg_audit::Auditor;
 use crate::board::{ops, Op};
 use crate::cgroup::{self, Group, Hierarchy};
 use crate::host::Host;
 use crate::job::{claim, Ask, Job, Role, Workload};
 use crate::ledger::Ledger;
 use crate::life::Life;
+use crate::memcg_audit::Auditor;
 use crate::pattern::Patterned;
 use crate::region::{HUGE, PAGE};
 use crate::scratch::Scratch;
@@ -200,7 +200,7 @@ struct Shared {
 impl Shared {
     fn new(life: &mut Life<'_>, scratch: &Scratch, seed: u64) -> Option<Self> {
         // Huge pages of a file are not moved unless they are mapped whole; a memfd has none where nobody forces them.
-        let file = if life.rng.percent(50) { scratch.file(SHARED) } else { Scratch::default().file(SHARED) };
+        let file = scratch.file(SHARED, life.rng.percent(50));
         let file = life.check_or(SHUTTLE, "a scratch file", file, &[Errno::NOSPC])?;
         let window = life.window(Window::file(&file, 0, SHARED, 1))?;
         let ledger = life.ledger(SHARED, seed ^ life.id ^ 1)?;
