@@ -2,6 +2,7 @@
 
 use super::Matrix;
 use schemars::generate::SchemaSettings;
+use serde_json::json;
 
 /// Where it is committed, beside the matrices.
 pub const FILE: &str = "matrix.schema.json";
@@ -10,6 +11,11 @@ pub const FILE: &str = "matrix.schema.json";
 pub fn text() -> String {
     let mut schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<Matrix>();
     schema.insert("title".into(), "mmtorture matrix".into());
+    // What a matrix leaves out may stand in the one that it extends.
+    if let Some(required) = schema.remove("required") {
+        let alone = json!({ "required": required });
+        schema.insert("anyOf".into(), json!([alone, { "required": ["extends"] }]));
+    }
     let text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text + "\n"
 }
