@@ -44,7 +44,16 @@ pub struct Ledger {
     noted: &'static [AtomicU64],
     /// The last version that was ever written, which survives forgetting.
     versions: &'static [AtomicU64],
+    /// How often each page was forgotten.
+    forgotten: &'static [AtomicU64],
     key: u64,
+}
+
+/// What was noted of a page at one time.
+#[derive(Debug, Clone, Copy)]
+pub struct Note {
+    value: u64,
+    forgotten: u64,
 }
 
 impl Ledger {
@@ -53,7 +62,7 @@ impl Ledger {
     /// # Errors
     /// ENOMEM.
     pub fn new(pages: usize, key: u64) -> Result<Self, Errno> {
-        Ok(Self { noted: shared_words(pages)?, versions: shared_words(pages)?, key })
+        Ok(Self { noted: shared_words(pages)?, versions: shared_words(pages)?, forgotten: shared_words(pages)?, key })
     }
 
     /// A new value for `page`, not noted yet. For its writer only.
@@ -113,6 +122,7 @@ impl Ledger {
     /// From now on `page` may read as zeros. Its writer says so before it discards it.
     pub fn forget(&self, page: usize) {
         self.note(page, 0);
+        self.forgotten[page].fetch_add(1, Ordering::Release);
     }
 
     /// Checks a page of `window`.
@@ -137,20 +147,26 @@ impl Ledger {
     }
 
     /// What is noted of `page`.
-    pub fn noted(&self, page: usize) -> u64 {
-        self.noted[page].load(Ordering::Acquire)
+    pub fn noted(&self, page: usize) -> Note {
+        // In this order: who sees that it was forgotten sees what was noted since.
+        let forgotten = self.forgotten[page].load(Ordering::Acquire);
+        Note { value: self.noted[page].load(Ordering::Acquire), forgotten }
     }
 
-    /// Checks a page of `window`, a private copy made when `noted` was noted of it: the notes go on without it.
+    /// Checks a page of `window`, a private copy made after `noted` was noted of it: the notes go on without it. One that
+    /// was forgotten since may have been let go before the copy was made.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check_copy(&self, window: &Window, at: usize, noted: u64) -> Result<(), String> {
+    pub fn check_copy(&self, window: &Window, at: usize, noted: Note) -> Result<(), String> {
         let page = window.first() + at;
         let found = HELD_IN.map(|word| window.word(at, word).load(Ordering::Acquire));
-        match found.into_iter().find_map(|found| Some((found, self.wrong(page, noted, found)?))) {
+        let let_go = self.forgotten[page].load(Ordering::Acquire) != noted.forgotten;
+        let mut judged = found.into_iter().filter(|&found| found != 0 || !let_go);
+        match judged.find_map(|found| Some((found, self.wrong(page, noted.value, found)?))) {
             None => Ok(()),
             Some((found, meaning)) => {
+                let noted = noted.value;
                 Err(format!("page {page} of a copy: {noted:#018x} was in it, found {found:#018x}, {meaning}"))
             }
         }
@@ -163,7 +179,7 @@ impl Ledger {
     pub fn check_synced(
         &self,
         page: usize,
-        noted: u64,
+        noted: Note,
         read: impl FnOnce(&mut DiskPage) -> bool,
     ) -> Result<(), String> {
         let mut on_disk = DiskPage([0; PAGE]);
@@ -172,6 +188,7 @@ impl Ledger {
         }
         for word in HELD_IN {
             let found = u64::from_ne_bytes(std::array::from_fn(|i| on_disk.0[word * 8 + i]));
+            let noted = noted.value;
             if let Some(meaning) = self.wrong(page, noted, found) {
                 return Err(format!(
                     "page {page}, word {word}, on disk after msync: expected {noted:#018x} or a later version, \
@@ -248,6 +265,22 @@ mod tests {
         assert!(ledger.check(&window, 0).unwrap_err().contains("the contents of page 3"));
         window.word(1, 0).store(3, Ordering::Relaxed);
         assert!(ledger.check(&window, 1).unwrap_err().contains("nothing of ours"));
+    }
+
+    #[test]
+    fn a_copy_may_be_of_a_page_let_go_after_it_was_noted() {
+        let (ledger, window) = (Ledger::new(1, 7).unwrap(), Window::anonymous(1, 1).unwrap());
+        ledger.write(&window, 0);
+        let noted = ledger.noted(0);
+        window.word(0, 0).store(0, Ordering::Relaxed);
+        assert!(ledger.check_copy(&window, 0, noted).unwrap_err().contains("lost"));
+        ledger.forget(0);
+        ledger.write(&window, 0);
+        window.word(0, 0).store(0, Ordering::Relaxed);
+        assert_eq!(ledger.check_copy(&window, 0, noted), Ok(()));
+        assert!(ledger.check_copy(&window, 0, ledger.noted(0)).unwrap_err().contains("lost"));
+        window.word(0, 0).store(3, Ordering::Relaxed);
+        assert!(ledger.check_copy(&window, 0, noted).unwrap_err().contains("nothing of ours"));
     }
 
     #[test]
