@@ -54,6 +54,14 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged or of another version", path.display()))
 }
 
+/// As [`read_json`]; `None` if there is no such file.
+///
+/// # Errors
+/// It is not what was expected.
+pub fn read_json_if_there<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    path.is_file().then(|| read_json(path)).transpose()
+}
+
 /// `path` as a file in the folder `here` means it: relative to that folder, or below the home folder (`~/`).
 pub fn resolve(here: &Path, path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::var_os("HOME")) {
@@ -81,6 +89,18 @@ pub fn publish_dir(path: &Path, fill: impl FnOnce(&Path) -> crate::error::Result
     }
     let parent = path.parent().context("a folder in the cache has a parent")?;
     create_dir(parent)?;
+    let half = half_dir(parent)?;
+    fill(half.path())?;
+    let half = half.keep();
+    std::fs::rename(&half, path).with_context(|| format!("cannot rename to {}", path.display()))?;
+    Ok(())
+}
+
+/// A folder in `parent` to be filled and renamed. Its name begins with a dot; it is removed if that does not happen.
+///
+/// # Errors
+/// It cannot be made.
+pub fn half_dir(parent: &Path) -> Result<tempfile::TempDir> {
     let half = tempfile::Builder::new()
         .prefix(".new-")
         .tempdir_in(parent)
@@ -88,10 +108,7 @@ pub fn publish_dir(path: &Path, fill: impl FnOnce(&Path) -> crate::error::Result
     // `tempdir` makes it for its owner alone.
     std::fs::set_permissions(half.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .with_context(|| format!("cannot open up {}", half.path().display()))?;
-    fill(half.path())?;
-    let half = half.keep();
-    std::fs::rename(&half, path).with_context(|| format!("cannot rename to {}", path.display()))?;
-    Ok(())
+    Ok(half)
 }
 
 fn readable() -> std::fs::Permissions {

@@ -230,11 +230,8 @@ impl Run {
     /// It cannot be made.
     pub fn create(results: &Path, plan: &Plan, cells: &[Cell], mut header: Header) -> Result<Self> {
         files::create_dir(results)?;
-        let cannot = || format!("cannot create a folder in {}", results.display());
         // Filled under a hidden name: killed at any moment, it is there whole or not at all.
-        let half = tempfile::Builder::new().prefix(".new-").tempdir_in(results).with_context(cannot)?;
-        std::fs::set_permissions(half.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .with_context(cannot)?;
+        let half = files::half_dir(results)?;
         let run = Self { dir: half.path().to_owned() };
         files::write(&run.dir.join(MATRIX), plan.text.as_bytes())?;
         files::write_json(&run.dir.join(PLAN), &plan.cells)?;
@@ -254,7 +251,10 @@ impl Run {
                     return Ok(Self { dir });
                 }
                 Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
-                Err(e) => return Err(Error::Host(anyhow::Error::new(e).context(cannot()))),
+                Err(e) => {
+                    let cannot = format!("cannot create a folder in {}", results.display());
+                    return Err(Error::Host(anyhow::Error::new(e).context(cannot)));
+                }
             }
         }
         Err(Error::host("a thousand runs in one second"))
@@ -302,8 +302,7 @@ impl Run {
     /// # Errors
     /// The file is damaged.
     pub fn trial(&self, cell: &str, seed: u64) -> Result<Option<Trial>> {
-        let path = self.trial_dir(cell, seed).join(TRIAL);
-        Ok(if path.is_file() { Some(files::read_json(&path)?) } else { None })
+        Ok(files::read_json_if_there(&self.trial_dir(cell, seed).join(TRIAL))?)
     }
 
     /// The run called `id` (or a path to its folder, or `latest`) in `results`.
@@ -379,8 +378,7 @@ impl Run {
     /// # Errors
     /// The file is damaged.
     pub fn part(&self) -> Result<Option<Vec<String>>> {
-        let path = self.dir.join(PART);
-        Ok(if path.is_file() { Some(files::read_json(&path)?) } else { None })
+        Ok(files::read_json_if_there(&self.dir.join(PART))?)
     }
 
     /// The folder of a planned trial.
@@ -470,8 +468,7 @@ impl Run {
     /// # Errors
     /// The file is damaged.
     pub fn reproduction(&self) -> Result<Option<Reproduction>> {
-        let path = self.dir.join(REPRODUCE);
-        Ok(if path.is_file() { Some(files::read_json(&path)?) } else { None })
+        Ok(files::read_json_if_there(&self.dir.join(REPRODUCE))?)
     }
 
     /// The planned trials that came to an outcome, by cell and seed, with their folders.

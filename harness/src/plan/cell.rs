@@ -3,6 +3,7 @@
 use super::Variant;
 use crate::hash::Hasher;
 use crate::matrix::dimension::Shape;
+use crate::matrix::Matrix;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -36,6 +37,15 @@ impl Cell {
     pub fn kernel(&self) -> &str {
         &self.variant
     }
+}
+
+/// What a guest with these settings has; `None` if one is missing, or is none of its dimension's.
+pub(super) fn shape(matrix: &Matrix, settings: &BTreeMap<String, String>) -> Option<Shape> {
+    let mut shape = Shape::default();
+    for (dimension, _) in &matrix.dimensions.0 {
+        shape.apply(dimension.effect(settings.get(dimension.name)?).ok()?);
+    }
+    Some(shape)
 }
 
 /// `VARIANT.WORKLOAD.HASH`: the words for people, the hash for identity.

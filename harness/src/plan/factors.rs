@@ -1,9 +1,8 @@
 //! The matrix as factors with values, which is how coverage sees it: variant, dimensions, workload.
 
-use super::cell::cell_id;
+use super::cell::{cell_id, shape};
 use super::{Cell, Variant, Wrong};
 use crate::cover::{Forbid, Literal, Mask, Value, MAX_VALUES};
-use crate::matrix::dimension::Shape;
 use crate::matrix::rule::Settings;
 use crate::matrix::yaml::locate::Step;
 use crate::matrix::Matrix;
@@ -125,12 +124,10 @@ impl<'a> Factors<'a> {
         let setting = |factor: usize| self.all[factor].1[usize::from(row[factor])];
         let workload = setting(row.len() - 1);
         let mut settings = BTreeMap::new();
-        let mut shape = Shape::default();
         for (i, (dimension, _)) in self.matrix.dimensions.0.iter().enumerate() {
-            let setting = setting(i + 1);
-            settings.insert(dimension.name.to_owned(), setting.to_owned());
-            shape.apply(dimension.effect(setting).expect("checked when the matrix was read"));
+            settings.insert(dimension.name.to_owned(), setting(i + 1).to_owned());
         }
+        let shape = shape(self.matrix, &settings).expect("checked when the matrix was read");
         let seconds = self.matrix.seconds.0;
         let variant = self.variants[usize::from(row[0])].with(&shape.build);
         Cell {

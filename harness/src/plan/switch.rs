@@ -1,7 +1,8 @@
 //! Plainer settings in the place of a cell's own, to see which it needs.
 
+use super::cell::shape;
+use super::factors::{VARIANT, WORKLOAD};
 use super::{legal, Cell, Plan, Variant};
-use crate::matrix::dimension::Shape;
 use crate::matrix::rule::Settings;
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ impl Plan {
                 instead: instead.to_owned(),
             });
             let one_kernel = |switch: &Switch| {
-                let with = self.shape(&with(&cell.settings, &[switch]));
+                let with = shape(&self.matrix, &with(&cell.settings, &[switch]));
                 with.is_some_and(|shape| shape.build == cell.shape.build) && variant.name == cell.variant
             };
             switches.extend(switch.into_iter().find(one_kernel));
@@ -57,22 +58,14 @@ impl Plan {
         if !thrown.is_empty() && self.breaks(&settings, cell) {
             return None;
         }
-        let shape = self.shape(&settings)?;
+        let shape = shape(&self.matrix, &settings)?;
         Some(Cell { settings, shape, ..cell.clone() }.on(variant, Some(seconds)))
-    }
-
-    fn shape(&self, settings: &BTreeMap<String, String>) -> Option<Shape> {
-        let mut shape = Shape::default();
-        for (dimension, _) in &self.matrix.dimensions.0 {
-            shape.apply(dimension.effect(settings.get(dimension.name)?).ok()?);
-        }
-        Some(shape)
     }
 
     fn breaks(&self, settings: &BTreeMap<String, String>, cell: &Cell) -> bool {
         let setting = |name: &str| match name {
-            "variant" => Some(cell.variant.as_str()),
-            "workload" => Some(cell.workload.as_str()),
+            VARIANT => Some(cell.variant.as_str()),
+            WORKLOAD => Some(cell.workload.as_str()),
             _ => settings.get(name).map(String::as_str),
         };
         let holds = |(name, among): &(String, Vec<String>)| setting(name).is_some_and(|s| among.iter().any(|a| a == s));

@@ -60,12 +60,7 @@ pub fn merge(results: &Path, runs: Vec<Run>, command: Vec<String>) -> Result<Run
     let bisect_trials = union(bisect_trials.collect::<Result<Vec<_>>>()?)?;
     let bisections = bisect_files(&inputs)?;
 
-    let half = tempfile::Builder::new()
-        .prefix(".new-")
-        .tempdir_in(results)
-        .with_context(|| format!("cannot create a folder in {}", results.display()))?;
-    std::fs::set_permissions(half.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .with_context(|| format!("cannot open up {}", half.path().display()))?;
+    let half = files::half_dir(results)?;
     let run = Run { dir: half.path().to_owned() };
     for (name, from) in &trials {
         take_folder(from, &run.dir.join(CELLS).join(name))?;
