@@ -3,7 +3,8 @@
 //!
 //! Kernel paths: wp_page_copy() and do_wp_page() under threads, do_swap_page() of one entry by several threads at once,
 //! copy_pte_range() and copy_nonpresent_pte() under writers, try_to_unmap() with and without deferred flushes, the huge
-//! zero page and its end. Races: what each processor still has in its TLB; the second thread that faults where the
+//! zero page and its end, collapse_huge_page() under writers, shrink_folio_list() with clean pages that are read. Races: what
+//! each processor still has in its TLB; the second thread that faults where the
 //! first one is done already. Others have many pages, of which a race meets one in a thousand; here it meets these.
 //! Shown by: pgfault, and the counts of forks and pageouts.
 
@@ -13,10 +14,12 @@ use crate::job::{claim, Ask, Job, Role, Workload};
 use crate::ledger::Ledger;
 use crate::life::{Helper, Life, Owner};
 use crate::pressure;
-use crate::region::HUGE;
+use crate::region::{HUGE, WORDS};
 use crate::rng::mix;
+use crate::scratch::Scratch;
 use crate::size::Size;
 use crate::window::Window;
+use rustix::io::Errno;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
@@ -30,6 +33,9 @@ ops!(OPS:
     COLOR = "protections",
     DISCARD = "discards",
     ZERO = "huge-zero-reads",
+    COLLAPSE = "collapses",
+    FILE = "files",
+    REUSE = "pages-reused",
     COMPACT = "compactions",
 );
 
@@ -40,8 +46,14 @@ const PROCESSES: usize = 2;
 /// The pages that are hot.
 const HOT: usize = 16;
 
-/// What an owner does before its process ends.
-const ROUNDS: usize = 600;
+/// The pages that are only read.
+const CONSTANT: usize = 16;
+
+/// The pages that are given back and taken again each time those are paged out.
+const REUSED: usize = 32;
+
+/// What an owner does before its process ends: long enough for some dozens of forks and collapses beside it.
+const ROUNDS: usize = 8000;
 
 impl Workload for HotPages {
     fn name(&self) -> &'static str {
@@ -60,17 +72,50 @@ impl Workload for HotPages {
         let size = Size::of(ask, host)?;
         size.each_resident(PROCESSES, 2 * HUGE)?;
         let says = vec![size.says(host), format!("{PROCESSES} processes with {HOT} pages, four threads each")];
-        let seed = ask.seed;
+        let (seed, scratch) = (ask.seed, ask.scratch.clone());
         let mut roles = vec![Role::new("hot", PROCESSES as u32, move |life| {
             let Some(window) = life.window(Window::anonymous(2 * HUGE, HUGE)) else { return };
             let Some(ledger) = life.ledger(2 * HUGE, mix(seed, life.id)) else { return };
+            let Some(constants) = Constants::new(life, &scratch, mix(!seed, life.id)) else { return };
             zero(life, &window);
-            play(life, &window, &ledger);
-            std::mem::forget(window);
+            play(life, &window, &ledger, &constants);
+            std::mem::forget((window, constants));
         })];
         roles.extend(pressure::compact(host, COMPACT).map(|role| Role { count: 1, ..role }));
         let claims = vec![claim("forks", &["forks"], 4), claim("pageouts", &["pageouts"], 4)];
         Ok(Job { says, claims, roles })
+    }
+}
+
+/// Pages of a file that are written once and then only read: clean, so that reclaim frees them as soon as they are unmapped.
+struct Constants {
+    window: Window,
+    ledger: Ledger,
+    /// Memory that is given back and taken again, so that what was freed is soon somebody else's.
+    reuse: Window,
+}
+
+impl Constants {
+    fn new(life: &mut Life<'_>, scratch: &Scratch, key: u64) -> Option<Self> {
+        let file = life.file(FILE, scratch, CONSTANT)?;
+        let window = life.window(Window::file(&file, 0, CONSTANT, 1))?;
+        let ledger = life.ledger(CONSTANT, key)?;
+        life.put(&window, &ledger, 0..CONSTANT);
+        life.check_or(FILE, "msync", window.sync(0..CONSTANT), &[Errno::INTR]);
+        Some(Self { window, ledger, reuse: life.window(Window::anonymous(REUSED, 1))? })
+    }
+
+    fn look(&self, life: &Life<'_>) -> bool {
+        life.look(&self.window, &self.ledger, 0..CONSTANT)
+    }
+
+    /// Pages them out, and takes as many pages for something else at once.
+    fn page_out(&self, life: &Life<'_>) {
+        life.advise_window(PAGEOUT, &self.window, 0..CONSTANT, libc::MADV_PAGEOUT);
+        life.check(REUSE, "madvise(MADV_DONTNEED)", self.reuse.advise(0..REUSED, libc::MADV_DONTNEED));
+        for page in 0..REUSED {
+            [0, WORDS - 1].iter().for_each(|&word| self.reuse.word(page, word).store(life.id, Ordering::Relaxed));
+        }
     }
 }
 
@@ -86,8 +131,9 @@ fn zero(life: &mut Life<'_>, window: &Window) {
     }
 }
 
-fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger) {
-    if life.rng.percent(70) {
+fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, constants: &Constants) {
+    let base_pages = life.rng.percent(50);
+    if base_pages {
         // Base pages, which are copied one by one.
         life.advise_window(COLOR, window, 0..HUGE, libc::MADV_NOHUGEPAGE);
     }
@@ -109,7 +155,7 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger) {
     let reader = || -> Helper<'_, '_> {
         Box::new(move |life| {
             for _ in 0..32 {
-                if !life.look(window, ledger, 0..HOT) {
+                if !life.look(window, ledger, 0..HOT) || !constants.look(life) {
                     return;
                 }
             }
@@ -117,8 +163,11 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger) {
     };
     let other: Helper<'_, '_> = Box::new(move |life| {
         let span = life.rng.span(HOT, HOT);
-        match life.rng.below(8) {
+        match life.rng.below(12) {
             0..=3 => fork(life, window, ledger, span),
+            8 | 9 => constants.page_out(life),
+            10 | 11 if base_pages => constants.page_out(life),
+            10 | 11 => collapse(life, window),
             4 | 5 => life.advise_window(PAGEOUT, window, span, libc::MADV_PAGEOUT),
             6 => life.advise_window(COLD, window, span, libc::MADV_COLD),
             _ => {
@@ -130,6 +179,13 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger) {
         std::thread::sleep(std::time::Duration::from_micros(life.rng.below(3000) as u64));
     });
     life.crew(vec![owner], vec![reader(), reader(), other]);
+}
+
+/// Splits the huge page by letting go of a page that nobody uses, and collapses it under those who write to it.
+fn collapse(life: &mut Life<'_>, window: &Window) {
+    let unused = life.rng.between(HOT, HUGE - 1);
+    life.check(DISCARD, "madvise(MADV_DONTNEED)", window.advise(unused..unused + 1, libc::MADV_DONTNEED));
+    life.collapse(COLLAPSE, window, 0..HUGE);
 }
 
 /// A child that shares the pages for a while, pages some of them out, and then writes to what only it will see.

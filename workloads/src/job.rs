@@ -100,6 +100,7 @@ pub const WORKLOADS: &[&dyn Workload] = &[
     &crate::file_thp::FileThp,
     &crate::rmap_walk::RmapWalk,
     &crate::hot_pages::HotPages,
+    &crate::fsx::FsxMm,
     &crate::idle::Idle,
 ];
 

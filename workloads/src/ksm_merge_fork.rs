@@ -26,6 +26,7 @@ ops!(OPS:
     UNMERGE = "unmerges",
     BREAK = "pages-written-apart",
     EQUAL = "pages-made-equal",
+    FLICKER = "flickers",
     FORK = "forks",
     DISCARD = "discards",
     PAGEOUT = "pageouts",
@@ -45,6 +46,15 @@ const KINDS: usize = 5;
 
 /// What a process does before it ends.
 const ROUNDS: usize = 150;
+
+/// The pages of a process that are equal to others half of the time.
+const FLICKERING: usize = 24;
+
+/// The word that tells, none of [`SHOWN`].
+const FLICKERS_AT: usize = 50;
+
+/// How often each of them changes before the process ends.
+const FLICKERS: u64 = 20_000;
 
 /// Where the scanner's knobs are.
 const KSM: &str = "/sys/kernel/mm/ksm";
@@ -79,6 +89,7 @@ impl Workload for KsmMergeFork {
             }
             std::mem::forget(equal);
         })];
+        roles.push(Role::new("flicker", 1, move |life| flicker(life, seed)));
         if ask.full() && crate::host::writable(format!("{KSM}/run")) {
             roles.push(Role::new("ksm", 1, scanner));
         }
@@ -90,6 +101,30 @@ impl Workload for KsmMergeFork {
         }
         Ok(Job { says, claims, roles })
     }
+}
+
+/// A page that is equal to others half of the time: it changes while it is being merged, and each change is looked at when
+/// the next one is due.
+fn flicker(life: &mut Life<'_>, seed: u64) {
+    let Some(window) = life.window(Window::anonymous(FLICKERING, 1)) else { return };
+    life.advise_window(MERGEABLE, &window, 0..FLICKERING, libc::MADV_MERGEABLE);
+    let mut equal = Equal { window, holds: vec![0; FLICKERING], seed };
+    equal.make(life, 0..FLICKERING);
+    let mut last = [0u64; FLICKERING];
+    for round in 1..=FLICKERS {
+        for (page, last) in last.iter_mut().enumerate() {
+            let word = equal.window.word(page, FLICKERS_AT);
+            let found = word.load(Ordering::Relaxed);
+            if found != *last {
+                life.violation("data-mismatch", &format!("page {page}: expected {last:#x}, found {found:#x}"));
+                return;
+            }
+            *last = if *last == 0 { round } else { 0 };
+            word.store(*last, Ordering::Relaxed);
+        }
+        life.did_n(FLICKER, FLICKERING as u64);
+    }
+    std::mem::forget(equal);
 }
 
 /// Turns the scanner on, and now and then has it unmerge everything.

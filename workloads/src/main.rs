@@ -11,6 +11,7 @@ mod cgroup;
 mod cli;
 mod exit_storm;
 mod file_thp;
+mod fsx;
 mod gate;
 mod gup_pin;
 mod host;

@@ -23,9 +23,10 @@ const AT_ONCE: usize = 2;
 const TURN: Duration = Duration::from_secs(3);
 
 /// What a mix is made of if nobody says, with weights; the others have the weight 1. `anon-churn` is beside what it finds
-/// itself the pressure that the others want, and takes most of the processors' time from whomever it is on duty with.
+/// itself the pressure that the others want, and takes most of the processors' time from whomever it is on duty with;
+/// `fsx-mm` meets by sequences what the others must meet by chance.
 const WEIGHTS: &[(&str, u32)] =
-    &[("anon-churn", 4), ("kbuild-lite", 2), ("thp-split-collapse", 2), ("hot-pages", 2), ("idle", 0)];
+    &[("anon-churn", 4), ("fsx-mm", 4), ("kbuild-lite", 2), ("thp-split-collapse", 2), ("hot-pages", 2), ("idle", 0)];
 
 /// One workload of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

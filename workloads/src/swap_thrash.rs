@@ -78,7 +78,7 @@ impl Workload for SwapThrash {
         if ask.full() && size.swap {
             roles.extend(swapping::device().map(|device| {
                 Role::new("swapoff", 1, move |life| {
-                    std::thread::sleep(Duration::from_millis(life.rng.between(500, 3000) as u64));
+                    std::thread::sleep(Duration::from_millis(life.rng.between(100, 800) as u64));
                     if swapping::fits() {
                         // ENOMEM: it did not fit after all. EINTR: this process's time was up.
                         let off = swapping::off_and_on(&device);

@@ -27,6 +27,7 @@ pub struct UffdMix;
 ops!(OPS:
     OPEN = "uffd-regions",
     COPY = "faults-answered",
+    AGAIN = "second-answers",
     UNPROTECT = "write-faults-answered",
     PROTECT = "protections",
     DISCARD = "discards",
@@ -141,6 +142,11 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, uffd: &Uffd, wp: 
             let done = uffd.copy(fault.address, &bytes, wp && life.rng.percent(30));
             // Where a copy does not wake it, the faulting thread is woken by whoever made the page be there (EEXIST).
             life.check_or(COPY, "UFFDIO_COPY", done, MAY);
+            if life.rng.percent(30) {
+                // As a second handler would that was told of the same fault: it must come too late, but where the page was let
+                // go meanwhile.
+                life.check_or(AGAIN, "UFFDIO_COPY", uffd.copy(fault.address, &bytes, false), MAY);
+            }
         }
     });
     life.crew(vec![owner(0..pages / 2), owner(pages / 2..pages)], vec![handler]);

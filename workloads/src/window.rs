@@ -51,6 +51,18 @@ impl Window {
         Ok(window)
     }
 
+    /// The first `pages` pages of a file, private: what is written to them stays here.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn private(file: impl AsFd, pages: usize, align: usize) -> Result<Self, Errno> {
+        let window = Self { base: reserve(pages, align)?, pages, first: 0 };
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: replaces the reservation, which is ours and untouched.
+        unsafe { mm::mmap(window.base.cast(), pages * PAGE, RW, flags, file, 0) }?;
+        Ok(window)
+    }
+
     /// The first `pages` pages of a file as a program's text: read-only, executable, at a multiple of a huge page. Nobody may
     /// write to it.
     ///

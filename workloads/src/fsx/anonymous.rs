@@ -1,0 +1,190 @@
+//! Anonymous memory.
+
+use super::model::Model;
+use super::{age, gather, place, samples};
+use super::{ADVICE, ANONYMOUS, COLD, COLLAPSE, COLOR, DISCARD, FORK, FREE, LOCK, MOVE, PAGEOUT, SHIFT, STEPS};
+use crate::board::Op;
+use crate::life::Life;
+use crate::region::HUGE;
+use crate::sys;
+use crate::window::Window;
+use rustix::io::Errno;
+use rustix::process::Pid;
+use std::ops::Range;
+
+/// What move_pages(2) may say of pages that others hold, and of machines without nodes.
+const MOVE_MAY: &[Errno] = &[Errno::NOSYS, Errno::NODEV, Errno::INVAL, Errno::PERM, Errno::BUSY, Errno::NOENT];
+
+struct Anonymous {
+    window: Window,
+    model: Model,
+    /// Pages that were mapped by one call have one number: mremap(2) takes no range across two.
+    mapped_by: Vec<u32>,
+    mappings: u32,
+    /// Whether a part of it is locked: what is locked cannot be let go.
+    locked: bool,
+    nodes: usize,
+    children: Vec<Pid>,
+}
+
+/// One life.
+pub fn live(life: &mut Life<'_>, key: u64, nodes: usize) {
+    let Some(window) = life.window(Window::anonymous(ANONYMOUS, HUGE)) else { return };
+    let advice = if life.rng.percent(70) { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
+    life.advise_window(ADVICE, &window, 0..ANONYMOUS, advice);
+    let mut anonymous = Anonymous {
+        window,
+        model: Model::new(ANONYMOUS, key),
+        mapped_by: vec![0; ANONYMOUS],
+        mappings: 1,
+        locked: false,
+        nodes,
+        children: Vec::new(),
+    };
+    for _ in 0..STEPS {
+        if anonymous.step(life, true).is_none() {
+            break;
+        }
+    }
+    if anonymous.locked {
+        // Or its end would take the pages from the list of unevictable ones without munlock's ways.
+        let _ = anonymous.window.unlock(0..ANONYMOUS);
+    }
+    gather(life, &mut anonymous.children);
+    // What is still mapped is torn down by the exit, all of it at once.
+    std::mem::forget(anonymous.window);
+}
+
+impl Anonymous {
+    /// One step, and a look at what it touched. `None` ends the process: something is wrong, or not to be gone on with.
+    fn step(&mut self, life: &mut Life<'_>, may_fork: bool) -> Option<()> {
+        let at = place(life, ANONYMOUS);
+        match life.rng.below(22) {
+            0..=4 => self.write(life, at.clone()),
+            5 => self.discard(life, at.clone())?,
+            6..=8 => self.free(life, at.clone())?,
+            9 => life.advise_window(COLD, &self.window, at.clone(), libc::MADV_COLD),
+            10..=13 => life.advise_window(PAGEOUT, &self.window, at.clone(), libc::MADV_PAGEOUT),
+            14 => life.collapse(COLLAPSE, &self.window, at.clone()),
+            15 => {
+                let executable = life.rng.percent(50);
+                life.check(COLOR, "mprotect", self.window.recolor(at.clone(), executable));
+            }
+            16 | 17 if may_fork => self.fork(life)?,
+            18 => self.shift(life)?,
+            19 => self.lock(life, at.clone()),
+            20 if self.nodes > 1 => {
+                let node = life.rng.below(self.nodes) as i32;
+                let addresses: Vec<_> = at.clone().map(|page| self.window.address(page)).collect();
+                let moved = sys::move_pages(&addresses, &vec![node; at.len()]);
+                life.check_or(MOVE, "move_pages", moved, MOVE_MAY);
+            }
+            _ => {
+                let what = if life.rng.percent(80) { "1" } else { "4" };
+                age(life, what);
+            }
+        }
+        let seen = if life.rng.percent(60) { at } else { place(life, ANONYMOUS) };
+        self.look(life, &seen)
+    }
+
+    fn write(&mut self, life: &mut Life<'_>, range: Range<usize>) {
+        // Not every page: of a huge page that some of it is dirty is another case than that all of it is.
+        let every = if life.rng.percent(50) { 1 } else { 5 };
+        for page in range.step_by(every) {
+            self.model.write(page, &self.window, page);
+            life.did(Op::FILL);
+        }
+    }
+
+    /// A few pages of a range.
+    fn look(&mut self, life: &mut Life<'_>, range: &Range<usize>) -> Option<()> {
+        let pages = samples(life, range);
+        self.look_at(life, &pages)
+    }
+
+    fn look_at(&mut self, life: &Life<'_>, pages: &[usize]) -> Option<()> {
+        life.did_n(Op::VERIFY, pages.len() as u64);
+        life.judge(pages.iter().map(|&page| self.model.check(page, &self.window, page))).then_some(())
+    }
+
+    fn discard(&mut self, life: &Life<'_>, range: Range<usize>) -> Option<()> {
+        self.unlock(life)?;
+        // Half done is not known what: this process ends.
+        life.check(DISCARD, "madvise(MADV_DONTNEED)", self.window.advise(range.clone(), libc::MADV_DONTNEED))?;
+        self.model.clear(range);
+        Some(())
+    }
+
+    fn free(&mut self, life: &mut Life<'_>, range: Range<usize>) -> Option<()> {
+        self.unlock(life)?;
+        self.model.free(range.clone());
+        life.advise_window(FREE, &self.window, range.clone(), libc::MADV_FREE);
+        if life.rng.percent(70) {
+            let again = life.rng.span(range.len(), range.len());
+            self.write(life, range.start + again.start..range.start + again.end);
+        }
+        Some(())
+    }
+
+    fn lock(&mut self, life: &Life<'_>, range: Range<usize>) {
+        if self.locked {
+            let _ = self.unlock(life);
+        } else {
+            self.locked = true;
+            life.check_or(LOCK, "mlock", self.window.lock(range), &[Errno::PERM]);
+        }
+    }
+
+    fn unlock(&mut self, life: &Life<'_>) -> Option<()> {
+        if self.locked {
+            life.check(LOCK, "munlock", self.window.unlock(0..ANONYMOUS))?;
+            self.locked = false;
+        }
+        Some(())
+    }
+
+    /// Moves pages, page tables or huge pages elsewhere, and looks at once at the place where they were: through the
+    /// translations of a moment ago, if those are still there.
+    fn shift(&mut self, life: &mut Life<'_>) -> Option<()> {
+        let from = place(life, ANONYMOUS);
+        let mapping = self.mapped_by[from.start];
+        let run = from.clone().take_while(|&page| self.mapped_by[page] == mapping).count();
+        let from = from.start..from.start + run;
+        let to = if from.start.is_multiple_of(HUGE) && from.len() == HUGE {
+            life.rng.below(ANONYMOUS / HUGE) * HUGE
+        } else {
+            life.rng.below(ANONYMOUS - from.len())
+        };
+        if to < from.end && from.start < to + from.len() {
+            return Some(());
+        }
+        self.unlock(life)?;
+        life.check(COLOR, "mprotect", self.window.recolor(from.clone(), false))?;
+        let touched = samples(life, &from);
+        self.look_at(life, &touched)?;
+        // EFAULT: it is two mappings for a reason that is not known here. EINVAL: a kernel before 5.7. The other place is gone.
+        life.check_or(SHIFT, "mremap", self.window.shift(from.clone(), to), &[Errno::FAULT, Errno::INVAL])?;
+        self.model.shift(from.clone(), to);
+        self.mapped_by[to..to + from.len()].fill(self.mappings);
+        self.mappings += 1;
+        self.look_at(life, &touched)?;
+        self.look(life, &(to..to + from.len()))
+    }
+
+    /// A child that goes on by itself from here for some steps, with what it was left.
+    fn fork(&mut self, life: &mut Life<'_>) -> Option<()> {
+        gather(life, &mut self.children);
+        let forked = life.fork(|life| {
+            self.locked = false;
+            self.model.depart(life.id);
+            for _ in 0..life.rng.below(30) {
+                if self.step(life, false).is_none() {
+                    return;
+                }
+            }
+        });
+        self.children.extend(life.check(FORK, "fork", forked));
+        Some(())
+    }
+}

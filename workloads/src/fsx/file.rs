@@ -1,0 +1,206 @@
+//! A file, by two shared mappings, a private one, read(2) and write(2).
+
+use super::model::{Model, SHOWN};
+use super::{age, gather, place, samples};
+use super::{
+    COLD, COLLAPSE, DISCARD, DROP, FILE, FILE_PAGES, FORK, PAGEOUT, PUNCH, REMAP, STEPS, SYNC, SYSCALL, TRUNCATE,
+};
+use crate::board::Op;
+use crate::life::Life;
+use crate::region::{HUGE, PAGE};
+use crate::scratch::{punch, Scratch};
+use crate::window::Window;
+use rustix::io::Errno;
+use rustix::process::Pid;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+
+struct Mapped {
+    file: OwnedFd,
+    shared: [Window; 2],
+    private: Window,
+    /// What the file holds.
+    model: Model,
+    /// What the private mapping holds where it has copies.
+    copies: Model,
+    /// Where those are.
+    copied: Vec<bool>,
+    children: Vec<Pid>,
+}
+
+/// One life.
+pub fn live(life: &mut Life<'_>, key: u64, scratch: &Scratch) {
+    let Some(file) = life.file(FILE, scratch, FILE_PAGES) else { return };
+    let window = |private: bool| {
+        let window =
+            if private { Window::private(&file, FILE_PAGES, HUGE) } else { Window::file(&file, 0, FILE_PAGES, HUGE) };
+        life.window(window)
+    };
+    let (Some(one), Some(two), Some(private)) = (window(false), window(false), window(true)) else { return };
+    let mut mapped = Mapped {
+        file,
+        shared: [one, two],
+        private,
+        model: Model::new(FILE_PAGES, key),
+        copies: Model::new(FILE_PAGES, !key),
+        copied: vec![false; FILE_PAGES],
+        children: Vec::new(),
+    };
+    for _ in 0..STEPS {
+        if mapped.step(life).is_none() {
+            break;
+        }
+    }
+    gather(life, &mut mapped.children);
+    std::mem::forget((mapped.shared, mapped.private));
+}
+
+impl Mapped {
+    /// One step, and a look at what it touched by another way. `None` ends the process.
+    fn step(&mut self, life: &mut Life<'_>) -> Option<()> {
+        let at = place(life, FILE_PAGES);
+        let by = life.rng.below(2);
+        let through = &self.shared[by];
+        match life.rng.below(22) {
+            0..=3 => {
+                for page in at.clone() {
+                    self.model.write(page, through, page);
+                }
+                life.did_n(Op::FILL, at.len() as u64);
+            }
+            4 => self.write_by_call(life, at.start)?,
+            5 | 6 => self.write_copies(life, at.clone()),
+            7 | 8 => {
+                life.check(DISCARD, "madvise(MADV_DONTNEED)", through.advise(at.clone(), libc::MADV_DONTNEED))?;
+            }
+            9 => {
+                let gone = self.private.advise(at.clone(), libc::MADV_DONTNEED);
+                life.check(DISCARD, "madvise(MADV_DONTNEED)", gone)?;
+                self.copied[at.clone()].fill(false);
+            }
+            10 | 11 => {
+                // Old when it is zapped, and dirty all the same.
+                life.advise_window(COLD, through, at.clone(), libc::MADV_COLD);
+                if life.rng.percent(70) {
+                    life.check(DISCARD, "madvise(MADV_DONTNEED)", through.advise(at.clone(), libc::MADV_DONTNEED))?;
+                }
+            }
+            12..=14 => self.page_out(life, at.clone(), by)?,
+            15 => life.collapse(COLLAPSE, through, at.clone()),
+            16 => {
+                let punched = life.check_or(PUNCH, "fallocate", punch(&self.file, at.clone()), &[Errno::OPNOTSUPP]);
+                if punched.is_some() {
+                    // Of the private mapping's copies a hole takes none (shmem_fallocate(), ext4_punch_hole()).
+                    self.model.clear(at.clone());
+                }
+            }
+            17 => self.truncate(life, at.start)?,
+            18 => {
+                life.check_or(SYNC, "msync", through.sync(at.clone()), &[Errno::INTR]);
+                let len = NonZeroU64::new((at.len() * PAGE) as u64);
+                let dropped =
+                    rustix::fs::fadvise(&self.file, (at.start * PAGE) as u64, len, rustix::fs::Advice::DontNeed);
+                life.check(DROP, "fadvise(DONTNEED)", dropped);
+            }
+            19 => {
+                let populate = life.rng.percent(50);
+                life.check(REMAP, "mmap", through.replace(at.clone(), &self.file, populate))?;
+            }
+            20 => self.fork(life, at.clone()),
+            _ => age(life, "1"),
+        }
+        let seen = if life.rng.percent(60) { at } else { place(life, FILE_PAGES) };
+        self.look(life, &seen)
+    }
+
+    fn write_copies(&mut self, life: &Life<'_>, range: Range<usize>) {
+        life.did_n(Op::FILL, range.len() as u64);
+        for page in range {
+            self.copies.write(page, &self.private, page);
+            self.copied[page] = true;
+        }
+    }
+
+    fn write_by_call(&mut self, life: &Life<'_>, page: usize) -> Option<()> {
+        let value = self.model.next(page);
+        let mut bytes = [0u8; PAGE];
+        SHOWN.iter().for_each(|word| bytes[word * 8..][..8].copy_from_slice(&value.to_ne_bytes()));
+        let written = rustix::io::pwrite(&self.file, &bytes, (page * PAGE) as u64);
+        // Half a page is not known what.
+        (life.check(SYSCALL, "pwrite", written)? == PAGE).then_some(())
+    }
+
+    /// Pages that nobody else maps are paged out (madvise_cold_or_pageout_pte_range()), so the others let them go first.
+    fn page_out(&mut self, life: &mut Life<'_>, range: Range<usize>, by: usize) -> Option<()> {
+        if life.rng.percent(70) {
+            for other in [&self.shared[1 - by], &self.private] {
+                if !std::ptr::eq(other, &self.private) || !range.clone().any(|page| self.copied[page]) {
+                    life.check(DISCARD, "madvise(MADV_DONTNEED)", other.advise(range.clone(), libc::MADV_DONTNEED))?;
+                }
+            }
+        }
+        life.advise_window(PAGEOUT, &self.shared[by], range.clone(), libc::MADV_PAGEOUT);
+        if life.rng.percent(30) {
+            life.advise_window(PAGEOUT, &self.private, range, libc::MADV_PAGEOUT);
+        }
+        Some(())
+    }
+
+    /// The file's end comes down to page `end`, and goes back. Nobody but this thread is to touch what is cut off meanwhile.
+    fn truncate(&mut self, life: &Life<'_>, end: usize) -> Option<()> {
+        gather(life, &mut self.children);
+        for pages in [end, FILE_PAGES] {
+            life.check(TRUNCATE, "ftruncate", rustix::fs::ftruncate(&self.file, (pages * PAGE) as u64))?;
+        }
+        self.model.clear(end..FILE_PAGES);
+        // Private copies go as well (truncate_pagecache()).
+        self.copied[end..].fill(false);
+        Some(())
+    }
+
+    /// A child that writes to its own copies. What is shared is left to the parent, who goes on.
+    fn fork(&mut self, life: &mut Life<'_>, range: Range<usize>) {
+        gather(life, &mut self.children);
+        let forked = life.fork(|life| {
+            let own: Vec<_> = range.filter(|&page| self.copied[page]).collect();
+            self.copies.depart(life.id);
+            for _ in 0..2 {
+                if !life.judge(own.iter().map(|&page| self.copies.check(page, &self.private, page))) {
+                    return;
+                }
+                own.iter().step_by(2).for_each(|&page| self.copies.write(page, &self.private, page));
+            }
+        });
+        self.children.extend(life.check(FORK, "fork", forked));
+    }
+
+    /// A few pages of a range, each by a way of its own.
+    fn look(&mut self, life: &mut Life<'_>, range: &Range<usize>) -> Option<()> {
+        let pages = samples(life, range);
+        life.did_n(Op::VERIFY, pages.len() as u64);
+        for page in pages {
+            let (way, checked) = match life.rng.below(4) {
+                way @ 0..=1 => ("mapped", self.model.check(page, &self.shared[way], page)),
+                2 if self.copied[page] => ("a private copy", self.copies.check(page, &self.private, page)),
+                2 => ("mapped privately", self.model.check(page, &self.private, page)),
+                _ => ("read", self.read(life, page)?),
+            };
+            if let Err(detail) = checked {
+                life.violation("data-mismatch", &format!("{way}: {detail}"));
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    fn read(&mut self, life: &Life<'_>, page: usize) -> Option<Result<(), String>> {
+        let mut bytes = [0u8; PAGE];
+        let read = rustix::io::pread(&self.file, &mut bytes[..], (page * PAGE) as u64);
+        if life.check(SYSCALL, "pread", read)? != PAGE {
+            return Some(Err(format!("page {page}: the file is shorter than it was made")));
+        }
+        let found = SHOWN.map(|word| u64::from_ne_bytes(std::array::from_fn(|i| bytes[word * 8 + i])));
+        Some(self.model.judge(page, found))
+    }
+}

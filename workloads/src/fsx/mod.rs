@@ -1,0 +1,123 @@
+//! `fsx-mm`: one thread does to a mapping whatever comes to its mind, as fsx does to a file, and knows to the byte what must
+//! be in it. Other workloads have threads that race; this one has sequences, of which each step prepares what the next one
+//! meets: lazily freed and written to, then split, then paged out; aged, then zapped, then reclaimed.
+//!
+//! Kernel paths: all that madvise(2), mremap(2), fork(2), mlock(2), fallocate(2) and ftruncate(2) do to anonymous pages, huge
+//! and not, and to the pages of files in tmpfs and on disks, by two shared mappings, a private one and read(2) and write(2).
+//! Shown by: pswpout or nr_written, and the counts of steps.
+
+mod anonymous;
+mod file;
+mod model;
+
+use crate::board::ops;
+use crate::host::Host;
+use crate::job::{claim, Ask, Job, Role, Workload};
+use crate::life::Life;
+use crate::pressure;
+use crate::region::HUGE;
+use crate::rng::mix;
+use crate::size::Size;
+use rustix::io::Errno;
+use std::ops::Range;
+
+/// The table's entry.
+pub struct FsxMm;
+
+ops!(OPS:
+    DISCARD = "discards",
+    FREE = "lazy-frees",
+    COLD = "cold-ranges",
+    AGE = "agings",
+    PAGEOUT = "pageouts",
+    COLLAPSE = "collapses",
+    ADVICE = "huge-page-advices",
+    COLOR = "protections",
+    SHIFT = "shifts",
+    LOCK = "locks",
+    MOVE = "node-moves",
+    FORK = "forks",
+    FILE = "files",
+    SYSCALL = "file-reads-and-writes",
+    PUNCH = "holes",
+    TRUNCATE = "truncations",
+    SYNC = "syncs",
+    DROP = "cache-drops",
+    REMAP = "remaps",
+    RECLAIM = "reclaims",
+);
+
+/// How many processes there are of each kind.
+const PROCESSES: usize = 2;
+
+/// The pages of an anonymous mapping.
+const ANONYMOUS: usize = 3 * HUGE;
+
+/// The pages of a file: a huge page, and some that are none.
+const FILE_PAGES: usize = HUGE + HUGE / 2;
+
+/// What a process does before it ends.
+const STEPS: usize = 400;
+
+/// Pages of most steps: few, so that one page meets several.
+const STROKE: usize = 48;
+
+impl Workload for FsxMm {
+    fn name(&self) -> &'static str {
+        "fsx-mm"
+    }
+
+    fn about(&self) -> &'static str {
+        "random sequences of everything that can be done to a mapping, each step checked"
+    }
+
+    fn ops(&self) -> &'static [&'static str] {
+        OPS
+    }
+
+    fn prepare(&self, ask: &Ask, host: &Host) -> Result<Job, String> {
+        let size = Size::of(ask, host)?;
+        size.each_resident(2 * PROCESSES, ANONYMOUS)?;
+        let says = vec![size.says(host), ask.scratch.says(), format!("{PROCESSES} processes of each kind")];
+        let (seed, scratch, nodes) = (ask.seed, ask.scratch.clone(), host.nodes);
+        let mut roles = vec![
+            Role::new("anonymous", PROCESSES as u32, move |life| anonymous::live(life, mix(seed, life.id), nodes)),
+            Role::new("file", PROCESSES as u32, move |life| file::live(life, mix(seed, life.id), &scratch)),
+        ];
+        roles.extend(pressure::reclaim(ask, RECLAIM));
+        let mut claims = vec![claim("pageouts", &["pageouts"], 16), claim("forks", &["forks"], 2)];
+        if ask.full() {
+            claims.push(claim("write-back", &["pswpout", "zswpout", "nr_written"], 16));
+        }
+        Ok(Job { says, claims, roles })
+    }
+}
+
+/// Where the next step is: a few pages, or now and then a huge page or a half of one.
+fn place(life: &mut Life<'_>, pages: usize) -> Range<usize> {
+    if life.rng.percent(70) {
+        return life.rng.span(pages, STROKE);
+    }
+    let long = if life.rng.percent(50) { HUGE } else { HUGE / 2 };
+    let at = life.rng.below(pages / long) * long;
+    at..at + long
+}
+
+/// Up to eight pages of `range`, its ends among them.
+fn samples(life: &mut Life<'_>, range: &Range<usize>) -> Vec<usize> {
+    let inner = (0..6).map(|_| range.start + life.rng.below(range.len()));
+    inner.chain([range.start, range.end - 1]).collect()
+}
+
+/// Makes all pages of this process old, or its mappings clean of soft-dirty bits: `what` is 1 or 4
+/// (Documentation/admin-guide/mm/soft-dirty.rst). Kernels are built without it, too.
+fn age(life: &Life<'_>, what: &str) {
+    let may = [Errno::NOENT, Errno::INVAL, Errno::ACCESS, Errno::PERM, Errno::INTR];
+    life.check_or(AGE, "clear_refs", pressure::write("/proc/self/clear_refs", what), &may);
+}
+
+/// Waits for the children of earlier steps.
+fn gather(life: &Life<'_>, children: &mut Vec<rustix::process::Pid>) {
+    life.reap(children);
+    children.clear();
+}
