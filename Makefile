@@ -25,7 +25,7 @@ help:
 	@echo 'make report-browser  a report of 10,000 trials in headless Chromium, and its pictures'
 	@echo 'make figures-report  the figures of docs/reports.md'
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
-	@echo 'make dimensions-slow    every dimension booted, with KASAN and lockdep'
+	@echo 'make dimensions-slow    every dimension booted, with KASAN and lockdep; and a kernel by clang'
 	@echo 'make suites  stress-ng, kernel builds and selftests in guests: six minutes, 65 MB of packages'
 	@echo 'make nested  whole kernels on the VMM in the testbed: four minutes'
 	@echo 'make fuzz    feed ten million mutated inputs to the VMM: ten minutes'
@@ -88,7 +88,7 @@ drgn: build
 		{ rm -rf $(CACHE)/drgn; echo 'drgn is missing: python3 -m venv or pip failed' >&2; } }
 	@[ ! -x $(CACHE)/drgn/bin/drgn ] || $(BIN)/mmtorture build matrices/dump.yaml
 
-# Every dimension, with KASAN and lockdep.
+# Every dimension, with KASAN and lockdep, and a kernel made by clang where that is installed.
 dimensions-slow: build
 	MMTORTURE_SLOW=1 $(CARGO) test --release -p mmtorture-harness --locked --test dimensions -- --nocapture --test-threads=1
 

@@ -147,6 +147,14 @@ impl Booted {
         &found.unwrap_or_else(|| panic!("{dimension}: no {path} in {:?}", self.read[dimension]))[2]
     }
 
+    /// Whether this is in the kernel that ran, as its banner is (init/version.c, linux_banner).
+    fn kernel_has(&self, text: &str) -> bool {
+        let cache = mmtorture_harness::cache::Cache::open().unwrap();
+        let kernel = cache.root().join("kernels").join(self.trial["kernel"].as_str().unwrap());
+        let vmlinux = std::fs::read(kernel.join("vmlinux")).unwrap();
+        memchr::memmem::find(&vmlinux, text.as_bytes()).is_some()
+    }
+
     fn vmstat(&self, counter: &str) -> i64 {
         self.trial["done"]["vmstat"][counter].as_i64().unwrap_or(0)
     }
@@ -226,6 +234,26 @@ fn what_is_slow_shows_in_the_guest() {
     booted.assert_as_asked(SLOW);
     assert_eq!(booted.got("kasan", "kallsyms"), "kasan_report");
     assert_eq!(booted.got("lockdep", "kallsyms"), "lock_acquire");
+}
+
+/// A kernel that clang and LLVM's tools made: `make dimensions-slow`.
+#[test]
+fn a_kernel_made_by_clang_is_told_from_gccs() {
+    if std::env::var_os("MMTORTURE_SLOW").is_none() {
+        eprintln!("skipped: it takes one more kernel of ten minutes; `make dimensions-slow` does it");
+        return;
+    }
+    if std::process::Command::new("ld.lld").arg("--version").output().is_err() {
+        eprintln!("skipped: ld.lld is missing; `apt-get install clang lld llvm` has all that it takes");
+        return;
+    }
+    let settings = [("thp", "always"), ("memory", "320M"), ("swap", "zram:1G")];
+    let clang = boot(&PLAIN.replace("kconfig", "toolchain: clang, kconfig"), "anon-churn", &settings);
+    clang.assert_as_asked(&settings);
+    let gcc = boot(PLAIN, "anon-churn", &settings);
+    assert_ne!(clang.trial["kernel"], gcc.trial["kernel"], "the toolchain is in the key");
+    assert!(clang.kernel_has("clang version 1") && clang.kernel_has("LLD 1"));
+    assert!(gcc.kernel_has("gcc (") && !gcc.kernel_has("clang version 1"));
 }
 
 /// No dimension is without a boot here.

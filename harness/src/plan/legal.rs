@@ -5,7 +5,7 @@
 
 use super::factors::Factors;
 use crate::cover::{Forbid, Literal};
-use crate::matrix::dimension::Shape;
+use crate::matrix::dimension::{self, Shape};
 use std::collections::BTreeMap;
 
 /// A combination that is illegal in every matrix, in the form of an item of `forbid:`.
@@ -30,6 +30,8 @@ pub enum Is {
     Number,
     /// A smaller number than the setting of that dimension, which the rule names before.
     LessThan(&'static str),
+    /// A size of less than so many MiB.
+    Below(u64),
 }
 
 /// Every rule.
@@ -49,6 +51,12 @@ pub const TABLE: &[Rule] = &[
         why: "there is no tmpfs to have huge pages",
         source: "mm/shmem.c, shmem_parse_one",
     },
+    // 512 MiB must be left of `memory` when the kernel has taken its own: 20 to 60 MiB.
+    Rule {
+        forbid: &[("thp-default", Is::NoneOf(&[])), ("memory", Is::Below(576))],
+        why: "a kernel that has less than 512 MiB boots with THP at never, whatever is built in",
+        source: "mm/huge_memory.c, hugepage_init",
+    },
 ];
 
 impl Rule {
@@ -56,9 +64,11 @@ impl Rule {
     pub fn text(&self) -> String {
         let part = |(name, is): &(&str, Is)| match is {
             Is::OneOf(settings) => format!("{name}={}", settings.join("|")),
+            Is::NoneOf([]) => format!("{name}=*"),
             Is::NoneOf(settings) => format!("{name}!={}", settings.join("|")),
             Is::Number => format!("{name}=N"),
             Is::LessThan(other) => format!("{name}<{other}"),
+            Is::Below(mib) => format!("{name}<{mib}M"),
         };
         self.forbid.iter().map(part).collect::<Vec<_>>().join(" ")
     }
@@ -127,6 +137,7 @@ impl Is {
                 let other = chosen.iter().find(|(name, _)| *name == other).and_then(|(_, s)| number(s));
                 number(setting).zip(other).is_some_and(|(a, b)| a < b)
             }
+            Self::Below(limit) => dimension::mib(setting).is_some_and(|mib| mib < limit),
         }
     }
 }
@@ -139,6 +150,7 @@ fn default(dimension: &str) -> Option<String> {
         "numa" => Some(shape.nodes.to_string()),
         "memcg" => Some("none".to_owned()),
         "backing" => Some("tmpfs".to_owned()),
+        "memory" => Some(format!("{}M", shape.memory_mib)),
         _ => None,
     }
 }
@@ -157,6 +169,9 @@ mod tests {
         assert!(breaks(&[("numa", "2"), ("cpus", "1")]) && !breaks(&[("numa", "2"), ("cpus", "2")]));
         assert!(breaks(&[("move-charge", "on")]), "no control group is the default");
         assert!(!breaks(&[("move-charge", "on"), ("memcg", "v1:200M")]));
+        assert!(breaks(&[("thp-default", "always")]), "512M is the default");
+        assert!(breaks(&[("thp-default", "madvise"), ("memory", "320M")]));
+        assert!(!breaks(&[("thp-default", "always"), ("memory", "1G")]) && !breaks(&[("memory", "320M")]));
     }
 
     #[test]

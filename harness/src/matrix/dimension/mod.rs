@@ -21,6 +21,7 @@ mod thp;
 
 pub use part::Part;
 pub use shape::{BuildSetting, Shape};
+pub(crate) use size::mib;
 
 use crate::suggest::did_you_mean;
 

@@ -4,7 +4,7 @@
 const MAX_MIB: u64 = 1 << 20;
 
 /// `320M` or `2G` in MiB. `1024M` is refused where `1G` says the same, or one size would be two cells.
-pub(super) fn mib(text: &str) -> Option<u64> {
+pub(crate) fn mib(text: &str) -> Option<u64> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number: u64 = digits.parse().ok().filter(|n: &u64| n.to_string() == digits)?;
     let mib = match unit {
