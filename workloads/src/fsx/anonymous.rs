@@ -1,5 +1,6 @@
 //! Anonymous memory.
 
+use super::history::History;
 use super::model::Model;
 use super::{age, gather, place, samples};
 use super::{ADVICE, ANONYMOUS, COLD, COLLAPSE, COLOR, DISCARD, FORK, FREE, LOCK, MOVE, PAGEOUT, SHIFT, STEPS};
@@ -24,6 +25,9 @@ struct Anonymous {
     /// Whether a part of it is locked: what is locked cannot be let go.
     locked: bool,
     nodes: usize,
+    /// Whether this is a child, whose pages are its parent's as well.
+    forked: bool,
+    history: History,
     children: Vec<Pid>,
 }
 
@@ -39,10 +43,12 @@ pub fn live(life: &mut Life<'_>, key: u64, nodes: usize) {
         mappings: 1,
         locked: false,
         nodes,
+        forked: false,
+        history: History::default(),
         children: Vec::new(),
     };
     for _ in 0..STEPS {
-        if anonymous.step(life, true).is_none() {
+        if anonymous.step(life).is_none() {
             break;
         }
     }
@@ -57,29 +63,41 @@ pub fn live(life: &mut Life<'_>, key: u64, nodes: usize) {
 
 impl Anonymous {
     /// One step, and a look at what it touched. `None` ends the process: something is wrong, or not to be gone on with.
-    fn step(&mut self, life: &mut Life<'_>, may_fork: bool) -> Option<()> {
+    fn step(&mut self, life: &mut Life<'_>) -> Option<()> {
         let at = place(life, ANONYMOUS);
         match life.rng.below(22) {
             0..=4 => self.write(life, at.clone()),
             5 => self.discard(life, at.clone())?,
-            6..=8 => self.free(life, at.clone())?,
-            9 => life.advise_window(COLD, &self.window, at.clone(), libc::MADV_COLD),
-            10..=13 => life.advise_window(PAGEOUT, &self.window, at.clone(), libc::MADV_PAGEOUT),
-            14 => life.collapse(COLLAPSE, &self.window, at.clone()),
+            6..=8 if !self.forked => self.free(life, at.clone())?,
+            9 => {
+                self.history.add("cold", &at);
+                life.advise_window(COLD, &self.window, at.clone(), libc::MADV_COLD);
+            }
+            10..=13 => {
+                self.history.add("page-out", &at);
+                life.advise_window(PAGEOUT, &self.window, at.clone(), libc::MADV_PAGEOUT);
+            }
+            14 => {
+                self.history.add("collapse", &at);
+                life.collapse(COLLAPSE, &self.window, at.clone());
+            }
             15 => {
+                self.history.add("mprotect", &at);
                 let executable = life.rng.percent(50);
                 life.check(COLOR, "mprotect", self.window.recolor(at.clone(), executable));
             }
-            16 | 17 if may_fork => self.fork(life)?,
+            16 | 17 if !self.forked => self.fork(life)?,
             18 => self.shift(life)?,
             19 => self.lock(life, at.clone()),
             20 if self.nodes > 1 => {
+                self.history.add("node-move", &at);
                 let node = life.rng.below(self.nodes) as i32;
                 let addresses: Vec<_> = at.clone().map(|page| self.window.address(page)).collect();
                 let moved = sys::move_pages(&addresses, &vec![node; at.len()]);
                 life.check_or(MOVE, "move_pages", moved, MOVE_MAY);
             }
             _ => {
+                self.history.add("clear-refs", &(0..ANONYMOUS));
                 let what = if life.rng.percent(80) { "1" } else { "4" };
                 age(life, what);
             }
@@ -91,6 +109,7 @@ impl Anonymous {
     fn write(&mut self, life: &mut Life<'_>, range: Range<usize>) {
         // Not every page: of a huge page that some of it is dirty is another case than that all of it is.
         let every = if life.rng.percent(50) { 1 } else { 5 };
+        self.history.add(if every == 1 { "write" } else { "write-some" }, &range);
         for page in range.step_by(every) {
             self.model.write(page, &self.window, page);
             life.did(Op::FILL);
@@ -105,19 +124,31 @@ impl Anonymous {
 
     fn look_at(&mut self, life: &Life<'_>, pages: &[usize]) -> Option<()> {
         life.did_n(Op::VERIFY, pages.len() as u64);
-        life.judge(pages.iter().map(|&page| self.model.check(page, &self.window, page))).then_some(())
+        let Self { model, window, history, .. } = self;
+        let check = |&page: &usize| {
+            let checked = model.check(page, window, page);
+            checked.map_err(|wrong| format!("{wrong}; {}", history.of(page)))
+        };
+        life.judge(pages.iter().map(check)).then_some(())
     }
 
     fn discard(&mut self, life: &Life<'_>, range: Range<usize>) -> Option<()> {
         self.unlock(life)?;
+        self.history.add("discard", &range);
         // Half done is not known what: this process ends.
         life.check(DISCARD, "madvise(MADV_DONTNEED)", self.window.advise(range.clone(), libc::MADV_DONTNEED))?;
         self.model.clear(range);
         Some(())
     }
 
+    /// Lets pages go lazily, of which nobody else has a part. madvise_free_pte_range() looks for other mappings of those pages
+    /// only that are dirty or in the swap cache. A page that came back from a swap device which is read synchronously (zram) is
+    /// neither, once do_swap_page() has bypassed the cache: shared by fork, it is lost to everybody as soon as one lets it go.
+    /// Linux 6.1 does so; this workload is to find what is new.
     fn free(&mut self, life: &mut Life<'_>, range: Range<usize>) -> Option<()> {
         self.unlock(life)?;
+        gather(life, &mut self.children);
+        self.history.add("lazy-free", &range);
         self.model.free(range.clone());
         life.advise_window(FREE, &self.window, range.clone(), libc::MADV_FREE);
         if life.rng.percent(70) {
@@ -132,12 +163,14 @@ impl Anonymous {
             let _ = self.unlock(life);
         } else {
             self.locked = true;
+            self.history.add("mlock", &range);
             life.check_or(LOCK, "mlock", self.window.lock(range), &[Errno::PERM]);
         }
     }
 
     fn unlock(&mut self, life: &Life<'_>) -> Option<()> {
         if self.locked {
+            self.history.add("munlock", &(0..ANONYMOUS));
             life.check(LOCK, "munlock", self.window.unlock(0..ANONYMOUS))?;
             self.locked = false;
         }
@@ -166,6 +199,8 @@ impl Anonymous {
         // EFAULT: it is two mappings for a reason that is not known here. EINVAL: a kernel before 5.7. The other place is gone.
         life.check_or(SHIFT, "mremap", self.window.shift(from.clone(), to), &[Errno::FAULT, Errno::INVAL])?;
         self.model.shift(from.clone(), to);
+        self.history.add("move-away", &from);
+        self.history.add("move-here", &(to..to + from.len()));
         self.mapped_by[to..to + from.len()].fill(self.mappings);
         self.mappings += 1;
         self.look_at(life, &touched)?;
@@ -175,11 +210,13 @@ impl Anonymous {
     /// A child that goes on by itself from here for some steps, with what it was left.
     fn fork(&mut self, life: &mut Life<'_>) -> Option<()> {
         gather(life, &mut self.children);
+        self.history.add("fork", &(0..ANONYMOUS));
         let forked = life.fork(|life| {
             self.locked = false;
+            self.forked = true;
             self.model.depart(life.id);
             for _ in 0..life.rng.below(30) {
-                if self.step(life, false).is_none() {
+                if self.step(life).is_none() {
                     return;
                 }
             }

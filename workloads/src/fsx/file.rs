@@ -1,5 +1,6 @@
 //! A file, by two shared mappings, a private one, read(2) and write(2).
 
+use super::history::History;
 use super::model::{Model, SHOWN};
 use super::{age, gather, place, samples};
 use super::{
@@ -26,6 +27,7 @@ struct Mapped {
     copies: Model,
     /// Where those are.
     copied: Vec<bool>,
+    history: History,
     children: Vec<Pid>,
 }
 
@@ -45,6 +47,7 @@ pub fn live(life: &mut Life<'_>, key: u64, scratch: &Scratch) {
         model: Model::new(FILE_PAGES, key),
         copies: Model::new(FILE_PAGES, !key),
         copied: vec![false; FILE_PAGES],
+        history: History::default(),
         children: Vec::new(),
     };
     for _ in 0..STEPS {
@@ -64,6 +67,7 @@ impl Mapped {
         let through = &self.shared[by];
         match life.rng.below(22) {
             0..=3 => {
+                self.history.add("write", &at);
                 for page in at.clone() {
                     self.model.write(page, through, page);
                 }
@@ -72,31 +76,40 @@ impl Mapped {
             4 => self.write_by_call(life, at.start)?,
             5 | 6 => self.write_copies(life, at.clone()),
             7 | 8 => {
+                self.history.add("zap", &at);
                 life.check(DISCARD, "madvise(MADV_DONTNEED)", through.advise(at.clone(), libc::MADV_DONTNEED))?;
             }
             9 => {
+                self.history.add("zap-private", &at);
                 let gone = self.private.advise(at.clone(), libc::MADV_DONTNEED);
                 life.check(DISCARD, "madvise(MADV_DONTNEED)", gone)?;
                 self.copied[at.clone()].fill(false);
             }
             10 | 11 => {
                 // Old when it is zapped, and dirty all the same.
+                self.history.add("cold", &at);
                 life.advise_window(COLD, through, at.clone(), libc::MADV_COLD);
                 if life.rng.percent(70) {
+                    self.history.add("zap", &at);
                     life.check(DISCARD, "madvise(MADV_DONTNEED)", through.advise(at.clone(), libc::MADV_DONTNEED))?;
                 }
             }
             12..=14 => self.page_out(life, at.clone(), by)?,
-            15 => life.collapse(COLLAPSE, through, at.clone()),
+            15 => {
+                self.history.add("collapse", &at);
+                life.collapse(COLLAPSE, through, at.clone());
+            }
             16 => {
                 let punched = life.check_or(PUNCH, "fallocate", punch(&self.file, at.clone()), &[Errno::OPNOTSUPP]);
                 if punched.is_some() {
                     // Of the private mapping's copies a hole takes none (shmem_fallocate(), ext4_punch_hole()).
+                    self.history.add("hole", &at);
                     self.model.clear(at.clone());
                 }
             }
             17 => self.truncate(life, at.start)?,
             18 => {
+                self.history.add("sync", &at);
                 life.check_or(SYNC, "msync", through.sync(at.clone()), &[Errno::INTR]);
                 let len = NonZeroU64::new((at.len() * PAGE) as u64);
                 let dropped =
@@ -104,11 +117,15 @@ impl Mapped {
                 life.check(DROP, "fadvise(DONTNEED)", dropped);
             }
             19 => {
+                self.history.add("remap", &at);
                 let populate = life.rng.percent(50);
                 life.check(REMAP, "mmap", through.replace(at.clone(), &self.file, populate))?;
             }
             20 => self.fork(life, at.clone()),
-            _ => age(life, "1"),
+            _ => {
+                self.history.add("clear-refs", &(0..FILE_PAGES));
+                age(life, "1");
+            }
         }
         let seen = if life.rng.percent(60) { at } else { place(life, FILE_PAGES) };
         self.look(life, &seen)
@@ -116,6 +133,7 @@ impl Mapped {
 
     fn write_copies(&mut self, life: &Life<'_>, range: Range<usize>) {
         life.did_n(Op::FILL, range.len() as u64);
+        self.history.add("write-private", &range);
         for page in range {
             self.copies.write(page, &self.private, page);
             self.copied[page] = true;
@@ -124,6 +142,7 @@ impl Mapped {
 
     fn write_by_call(&mut self, life: &Life<'_>, page: usize) -> Option<()> {
         let value = self.model.next(page);
+        self.history.add("pwrite", &(page..page + 1));
         let mut bytes = [0u8; PAGE];
         SHOWN.iter().for_each(|word| bytes[word * 8..][..8].copy_from_slice(&value.to_ne_bytes()));
         let written = rustix::io::pwrite(&self.file, &bytes, (page * PAGE) as u64);
@@ -133,6 +152,7 @@ impl Mapped {
 
     /// Pages that nobody else maps are paged out (madvise_cold_or_pageout_pte_range()), so the others let them go first.
     fn page_out(&mut self, life: &mut Life<'_>, range: Range<usize>, by: usize) -> Option<()> {
+        self.history.add("page-out", &range);
         if life.rng.percent(70) {
             for other in [&self.shared[1 - by], &self.private] {
                 if !std::ptr::eq(other, &self.private) || !range.clone().any(|page| self.copied[page]) {
@@ -150,6 +170,7 @@ impl Mapped {
     /// The file's end comes down to page `end`, and goes back. Nobody but this thread is to touch what is cut off meanwhile.
     fn truncate(&mut self, life: &Life<'_>, end: usize) -> Option<()> {
         gather(life, &mut self.children);
+        self.history.add("truncate", &(end..FILE_PAGES));
         for pages in [end, FILE_PAGES] {
             life.check(TRUNCATE, "ftruncate", rustix::fs::ftruncate(&self.file, (pages * PAGE) as u64))?;
         }
@@ -162,6 +183,7 @@ impl Mapped {
     /// A child that writes to its own copies. What is shared is left to the parent, who goes on.
     fn fork(&mut self, life: &mut Life<'_>, range: Range<usize>) {
         gather(life, &mut self.children);
+        self.history.add("fork", &range);
         let forked = life.fork(|life| {
             let own: Vec<_> = range.filter(|&page| self.copied[page]).collect();
             self.copies.depart(life.id);
@@ -187,7 +209,7 @@ impl Mapped {
                 _ => ("read", self.read(life, page)?),
             };
             if let Err(detail) = checked {
-                life.violation("data-mismatch", &format!("{way}: {detail}"));
+                life.violation("data-mismatch", &format!("{way}: {detail}; {}", self.history.of(page)));
                 return None;
             }
         }

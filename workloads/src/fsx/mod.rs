@@ -8,6 +8,7 @@
 
 mod anonymous;
 mod file;
+mod history;
 mod model;
 
 use crate::board::ops;
