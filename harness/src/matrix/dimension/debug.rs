@@ -58,7 +58,11 @@ pub(super) const TABLE: &[Dimension] = &[
         about: "proof of locking (kernel/locking/lockdep.c)",
         acts: Acts::Build,
         settings: Settings::Words(&[
-            ("on", &[Part::Kconfig(&["CONFIG_PROVE_LOCKING=y"]), has_function("lock_acquire")]),
+            // LOCKDEP selects KALLSYMS_ALL (lib/Kconfig.debug), which the fragment debug has off.
+            (
+                "on",
+                &[Part::Kconfig(&["CONFIG_PROVE_LOCKING=y", "CONFIG_KALLSYMS_ALL=y"]), has_function("lock_acquire")],
+            ),
             ("off", &[Part::Kconfig(&["# CONFIG_PROVE_LOCKING is not set"]), lacks_function("lock_acquire")]),
         ]),
     },
