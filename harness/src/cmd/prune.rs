@@ -10,10 +10,10 @@ use std::fmt::Write;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  mmtorture prune --dry-run                       what would go, and how much room that gives
-  mmtorture prune                                 14 days for what passed, 90 for what did not
-  mmtorture prune --passes 2d --failures forever
-  mmtorture prune --passes 0d --failures 0d --keep 10    the newest ten runs stay whole, whatever their age
+  mmtorture prune --dry-run                        what would go, and how much room that gives
+  mmtorture prune                                  passes after 14 days, all others after 90
+  mmtorture prune --passes 2d --failures forever   passes after 2 days, others never
+  mmtorture prune --passes 0d --failures 0d --keep 10   all but the newest ten runs
 
 What goes are consoles, events, machine logs and memory dumps. Outcomes, findings, counters and bisections stay, so that \
 `history`, `report` and `show` still tell of the run, and `reproduce` and `bisect` still go on from it. A run's age counts \
