@@ -63,12 +63,12 @@ impl<R: Read> Reader<R> {
 fn decoder() -> io::Result<FrameDecoder> {
     let mut decoder = FrameDecoder::new();
     let mut empty = &EMPTY[..];
-    decoder.init(&mut empty).map_err(damaged)?;
-    decoder.decode_blocks(&mut empty, BlockDecodingStrategy::All).map_err(damaged)?;
+    decoder.init(&mut empty).map_err(|e| damaged(&e))?;
+    decoder.decode_blocks(&mut empty, BlockDecodingStrategy::All).map_err(|e| damaged(&e))?;
     Ok(decoder)
 }
 
-fn damaged(e: FrameDecoderError) -> io::Error {
+fn damaged(e: &FrameDecoderError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("damaged zstd data: {e}"))
 }
 
@@ -84,7 +84,7 @@ impl<R: Read> Read for Reader<R> {
             }
             if !decoder.is_finished() {
                 let some = BlockDecodingStrategy::UptoBytes(buffer.len());
-                decoder.decode_blocks(&mut self.source, some).map_err(damaged)?;
+                decoder.decode_blocks(&mut self.source, some).map_err(|e| damaged(&e))?;
                 continue;
             }
             let sum = decoder.get_checksum_from_data();
@@ -98,7 +98,7 @@ impl<R: Read> Read for Reader<R> {
                 Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
                     io::copy(&mut self.source.by_ref().take(length.into()), &mut io::sink())?;
                 }
-                reset => reset.map_err(damaged)?,
+                reset => reset.map_err(|e| damaged(&e))?,
             }
         }
     }
