@@ -215,7 +215,7 @@ fn a_prune_that_is_killed_goes_on() {
     let results = bench.path("results");
     std::fs::create_dir(&results).unwrap();
     let mut partly = 0;
-    for delay in 0..40_u64 {
+    for delay in 0..20_u64 {
         let run = aged(&results, 100);
         let before = History::rebuild(&results).unwrap().signatures().unwrap();
         let args = ["prune", "--passes", "0d", "--failures", "0d", "--keep", "0"];
@@ -237,7 +237,7 @@ fn a_prune_that_is_killed_goes_on() {
         assert_eq!(consoles(&run), (0, 0));
         std::fs::remove_dir_all(&run.dir).unwrap();
     }
-    println!("40 kills, {partly} of them in the midst of a run");
+    println!("20 kills, {partly} of them in the midst of a run");
 }
 
 #[test]
