@@ -8,6 +8,7 @@
 pub mod bisect;
 pub mod build;
 pub mod cache;
+pub mod clock;
 pub mod cmd;
 pub mod cover;
 pub mod error;
@@ -25,6 +26,7 @@ pub mod outcome;
 pub mod plan;
 pub mod process;
 pub mod progress;
+pub mod prune;
 pub mod record;
 pub mod report;
 pub mod reproduce;

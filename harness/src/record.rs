@@ -15,8 +15,10 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The version of the layout.
-pub const LAYOUT: u32 = 1;
+/// The version of the layout. Since 2 consoles are compressed.
+pub const LAYOUT: u32 = 2;
+/// The oldest one that is read.
+const OLDEST_LAYOUT: u32 = 1;
 
 const RUN: &str = "run.json";
 /// Held by what adds to the run. Its name is hidden: it is no part of the record.
@@ -84,6 +86,9 @@ pub struct Header {
     /// The runs that it was merged from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
+    /// When `prune` last took from it what is large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Timestamp>,
     /// The exit status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<u8>,
@@ -267,12 +272,20 @@ impl Run {
     pub fn hold(&self) -> Result<Lock> {
         // Whoever looks whether it is held shares it for a moment.
         for _ in 0..20 {
-            if let Some(lock) = Lock::try_take(&self.dir.join(LOCK), Sharing::Exclusive)? {
+            if let Some(lock) = self.try_hold()? {
                 return Ok(lock);
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         Err(Error::request(format!("{} is going on: another mmtorture adds to it", self.dir.display())))
+    }
+
+    /// The same, without patience: `None` if somebody has.
+    ///
+    /// # Errors
+    /// Its folder cannot be written.
+    pub fn try_hold(&self) -> Result<Option<Lock>> {
+        Ok(Lock::try_take(&self.dir.join(LOCK), Sharing::Exclusive)?)
     }
 
     /// Whether somebody adds to it.
@@ -341,9 +354,13 @@ impl Run {
     /// The file is damaged, or of a layout that this version does not know.
     pub fn header(&self) -> Result<Header> {
         let header: Header = files::read_json(&self.dir.join(RUN))?;
-        if header.layout != LAYOUT {
+        if !(OLDEST_LAYOUT..=LAYOUT).contains(&header.layout) {
             let path = self.dir.join(RUN);
-            return Err(Error::host(format!("{}: layout {}, expected {LAYOUT}", path.display(), header.layout)));
+            return Err(Error::host(format!(
+                "{}: layout {}, expected {OLDEST_LAYOUT} to {LAYOUT}",
+                path.display(),
+                header.layout
+            )));
         }
         Ok(header)
     }
@@ -487,15 +504,31 @@ impl Run {
         Self::trials_in(&self.dir.join(BISECT).join(CELLS))
     }
 
+    /// The folders of all trials, planned and asked for by bisections, whether they came to an outcome or not.
+    ///
+    /// # Errors
+    /// A folder cannot be read.
+    pub fn trial_folders(&self) -> Result<Vec<PathBuf>> {
+        let mut all = Self::folders_in(&self.dir.join(CELLS))?;
+        all.extend(Self::folders_in(&self.dir.join(BISECT).join(CELLS))?);
+        Ok(all)
+    }
+
+    fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut all = Vec::new();
+        for cell in sorted(folder)?.into_iter().filter(|path| path.is_dir()) {
+            all.extend(sorted(&cell)?.into_iter().filter(|path| path.is_dir()));
+        }
+        Ok(all)
+    }
+
     fn trials_in(folder: &Path) -> Result<Vec<(PathBuf, Trial)>> {
         let mut trials = Vec::new();
-        for cell in sorted(folder)? {
-            for dir in sorted(&cell)? {
-                // A folder without it is a trial that was under way when the run was ended.
-                let path = dir.join(TRIAL);
-                if path.is_file() {
-                    trials.push((dir, files::read_json(&path)?));
-                }
+        for dir in Self::folders_in(folder)? {
+            // A folder without it is a trial that was under way when the run was ended.
+            let path = dir.join(TRIAL);
+            if path.is_file() {
+                trials.push((dir, files::read_json(&path)?));
             }
         }
         trials.sort_by(|(_, a): &(PathBuf, Trial), (_, b)| (&a.cell, a.seed).cmp(&(&b.cell, b.seed)));

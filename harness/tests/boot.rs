@@ -41,7 +41,7 @@ fn the_demo_finds_the_bug_and_names_the_patch() {
     let shown = bench.run(&["show", &format!("latest/{cell}")]).expect(0, &[]).stdout;
     assert!(shown.contains("cut here") || shown.contains("BUG"), "{shown}");
     let id = run["run"]["id"].as_str().unwrap();
-    let console = bench.path("results").join(id).join("cells").join(cell).join("seed-1/console.log");
+    let console = bench.path("results").join(id).join("cells").join(cell).join("seed-1/console.log.zst");
     let scanned = bench.run(&["scan", &console.display().to_string(), "--format", "json"]).expect(1, &[]);
     let first: serde_json::Value = serde_json::from_str(scanned.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(first["signature"], bisection["signature"]);

@@ -8,6 +8,7 @@ mod synthetic;
 use common::{alone, Bench};
 use mmtorture_harness::record::{self, Run, State};
 use mmtorture_harness::run::merge::merge;
+use mmtorture_harness::trial::console::{CONSOLE, PACKED};
 use mmtorture_harness::trial::is_left_over;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,7 @@ fn complete(run: &Run, kept: &BTreeMap<PathBuf, Vec<u8>>) {
         let files: Vec<_> =
             std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         assert!(!files.iter().any(|name| is_left_over(name)), "{files:?}");
+        assert!(files.iter().any(|name| name == PACKED) && !files.iter().any(|name| name == CONSOLE), "{files:?}");
         // The events are of one trial, and whole.
         let events = std::fs::read_to_string(dir.join("events.jsonl")).unwrap();
         assert_eq!(events.matches("\"hello\"").count(), usize::from(trial.seen.hello.is_some()), "{}", dir.display());

@@ -123,7 +123,7 @@ fn a_broken_series_fails_as_it_does_under_qemu() {
         let ours = torture(bed, &bench, &lines, &[])?;
         let (folder, trial) = &ours[0];
         assert_eq!(signature(trial), theirs);
-        for file in ["console.log", "events.jsonl", "request.json", "machine.json", "machine.log"] {
+        for file in ["console.log.zst", "events.jsonl", "request.json", "machine.json", "machine.log"] {
             assert!(folder.join(file).exists(), "no {file} in {}", folder.display());
         }
         Ok(())

@@ -8,6 +8,7 @@ mod synthetic;
 use common::{repository, Bench, Said};
 use mmtorture_harness::record::Run;
 use mmtorture_harness::report::{self, Account, FORMATS};
+use mmtorture_harness::trial::console::{Console, CONSOLE, PACKED};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use synthetic::Spec;
@@ -34,10 +35,12 @@ fn hostile(results: &Path) -> Run {
         value["findings"][0][name] = HOSTILE.into();
     }
     std::fs::write(dir.join("trial.json"), serde_json::to_vec(&value).unwrap()).unwrap();
-    let console = std::fs::read(dir.join("console.log")).unwrap();
+    let console = Console::open(&dir).unwrap().unwrap().part(0, u64::MAX).unwrap();
     let first = trial.seen.findings[0].first_byte as usize;
     let text = [&console[..first], HOSTILE.as_bytes(), b"\n\xff\xfe\x80\n", &console[first..]].concat();
-    std::fs::write(dir.join("console.log"), text).unwrap();
+    // As old versions kept it.
+    std::fs::write(dir.join(CONSOLE), text).unwrap();
+    std::fs::remove_file(dir.join(PACKED)).unwrap();
     run
 }
 

@@ -8,6 +8,7 @@ use crate::bisect::settings::Verdict;
 use crate::error::{Error, Result};
 use crate::image::Programs;
 use crate::plan::Cell;
+use crate::prune;
 use crate::record::Run;
 use crate::run::{bisecting, settling, summary, Runner};
 use crate::trial::Trial;
@@ -50,7 +51,9 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let run = Run::open(&args.results.dir, run)?;
     let _held = run.hold()?;
     let header = run.header()?;
-    let trials: Vec<Trial> = run.trials()?.into_iter().map(|(_, trial)| trial).collect();
+    let trials = run.trials()?;
+    let gone = prune::gone(&header, trials.iter().map(|(dir, trial)| (dir, trial)));
+    let trials: Vec<Trial> = trials.into_iter().map(|(_, trial)| trial).collect();
     let programs = Programs::find()?;
     let file = args.matrix.as_ref().unwrap_or(&header.matrix_file);
     let plan = read_plan(file, &programs)?;
@@ -61,6 +64,9 @@ pub(super) fn run(args: &Args) -> Result<u8> {
 
     let setup = Setup::new(&args.guests, &programs)?;
     let builder = setup.builder(&plan)?;
+    if let Some(gone) = gone {
+        setup.progress.note(&format!("{}: {gone}; their outcomes are not", header.id));
+    }
     let runner = setup.runner(&plan, plan.cells.clone(), &builder, &run);
     let of_cell: Vec<Trial> = trials.iter().filter(|t| t.cell == cell.id).cloned().collect();
     if args.over == Over::Settings {

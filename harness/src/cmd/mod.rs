@@ -8,6 +8,7 @@ mod guests;
 mod history;
 mod merge;
 mod plan;
+mod prune;
 mod report;
 mod reproduce;
 mod resume;
@@ -75,6 +76,8 @@ enum Subcommands {
     Merge(merge::Args),
     /// A run, or one of its cells
     Show(show::Args),
+    /// Make room: old runs give up consoles, events and dumps, passes before failures
+    Prune(prune::Args),
     /// When findings were seen, over all runs
     History(history::Args),
     /// A script that completes the command line in a shell
@@ -103,6 +106,7 @@ pub fn dispatch(cli: &Cli) -> Result<u8> {
         Subcommands::Runs(args) => runs::run(args),
         Subcommands::Merge(args) => merge::run(args),
         Subcommands::Show(args) => show::run(args),
+        Subcommands::Prune(args) => prune::run(args),
         Subcommands::History(args) => history::run(args),
         Subcommands::Completions(args) => shell::completions(args),
         Subcommands::Man(args) => shell::man(args),

@@ -3,10 +3,12 @@
 use super::guests::GuestArgs;
 use super::runner::{run_and_cell, Setup};
 use super::{print, print_json, read_plan, Format, ResultsArg};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::history::History;
 use crate::image::Programs;
 use crate::plan::Plan;
+use crate::prune;
 use crate::record::Run;
 use crate::reproduce::bundle::{self, Bundle};
 use crate::reproduce::{Reproduction, Sought};
@@ -58,12 +60,22 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let trials: Vec<_> = run.trials()?.into_iter().filter(|(_, trial)| trial.cell == cell.id).collect();
     let (dir, trial, sought) = failed(&trials, &header.id, args.seed)
         .ok_or_else(|| Error::request(no_failure(&cell.id, &header.id, trials.len(), args.seed)))?;
+    let gone = prune::gone_of(&header, dir);
+    if let (Some(gone), Some(_)) = (&gone, &args.bundle) {
+        // The script in it looks for what the console said.
+        let again =
+            format!("`mmtorture reproduce {}/{}` makes a run of which a bundle can be made", header.id, cell.id);
+        return Err(Error::request(format!("--bundle: {}/{}: {gone}; {again}", header.id, cell.id)));
+    }
     // What follows is about this cell alone, and so is what is recorded.
     only(&mut plan, &cell.id);
 
     let mut setup = Setup::new(&args.guests, &programs)?;
     setup.use_image(&header.image);
     let builder = setup.builder(&plan)?;
+    if let Some(gone) = gone {
+        setup.progress.note(&format!("{}/{}: {gone}", header.id, cell.id));
+    }
     let planned = args.trials.or_else(|| args.bundle.is_none().then_some(TRIALS)).unwrap_or(0) as usize;
     let failed = Failed { cell: &cell, trial, dir, image: &header.image };
     let scratch = tempfile::tempdir().map_err(|e| Error::host(format!("cannot create a temporary folder: {e}")))?;
@@ -80,7 +92,9 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let mut reproduction = None;
     if planned > 0 {
         let again = setup.record(&plan, &plan.cells, matrix, planned, &args.results.dir)?;
+        let _held = again.hold()?;
         let started = again.header()?;
+        let clock = Clock::from(started.started);
         let runner = setup.runner(&plan, plan.cells.clone(), &builder, &again);
         let seeds = reproducing::seeds(&sought, trials.iter().map(|(_, t)| t.seed), planned);
         let done = reproducing::trials(&runner, &cell, &kernel, &seeds).and_then(|trials| {
@@ -91,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
             reproduction = Some(result);
             Ok(Results { trials, bisections: Vec::new(), problems: Vec::new(), exit })
         });
-        let closed = close(&again, started, &done);
+        let closed = close(&again, started, &clock, &done);
         History::note(&again);
         done?;
         closed?;

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::image::Programs;
 use crate::plan::{Cell, Plan};
-use crate::record::{Header, Run, State};
+use crate::record::{Header, Run, State, LAYOUT};
 use clap::Parser;
 use std::path::Path;
 
@@ -50,6 +50,7 @@ impl Begun {
             cells.retain(|cell| part.contains(&cell.id));
         }
         run.sweep()?;
+        header.layout = LAYOUT;
         header.state = State::Running;
         header.bisects = args.bisects();
         header.ended = None;

@@ -4,6 +4,7 @@ use super::guests::GuestArgs;
 use super::resume::Begun;
 use super::runner::Setup;
 use super::{print, read_plan, ResultsArg};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::history::History;
@@ -115,8 +116,10 @@ fn go(args: &Args, runner: Runner<'_>, header: Header, _held: Lock) -> Result<u8
         cores: args.core.then(|| Cores::kept(before.iter().map(|(_, trial)| trial))),
         ..runner
     };
+    // A run that goes on may do so by a clock that is behind its beginning.
+    let clock = Clock::from(jiff::Timestamp::now().max(header.started));
     let results = runner.run();
-    let closed = run::close(run, header, &results);
+    let closed = run::close(run, header, &clock, &results);
     History::note(run);
     let results = results?;
     closed?;

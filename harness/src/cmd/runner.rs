@@ -4,13 +4,14 @@ use super::cores;
 use super::guests::GuestArgs;
 use crate::build::Builder;
 use crate::cache::Cache;
+use crate::clock::Begin;
 use crate::error::{Error, Result};
 use crate::image::{Programs, IMAGES};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 use crate::plan::{Cell, Plan};
 use crate::progress::Progress;
-use crate::record::{Header, Run, State, LAYOUT};
+use crate::record::{self, Header, Run, State, LAYOUT};
 use crate::root::Roots;
 use crate::run::{check_patches, Runner};
 use std::path::{Path, PathBuf};
@@ -88,6 +89,21 @@ impl Setup {
         planned: usize,
         results: &Path,
     ) -> Result<Run> {
+        let now = jiff::Timestamp::now();
+        let newest = record::list(results)?.pop().map(|(_, header)| header);
+        let begin = Begin::new(now, newest.as_ref().map(|newest| newest.started));
+        let before = newest.map(|newest| newest.id).unwrap_or_default();
+        match begin {
+            Begin::Now(_) => {}
+            Begin::Behind(_, by) => self.progress.note(&format!(
+                "the clock is {by:#} behind the run {before}: this one is dated right after it"
+            )),
+            Begin::Astray(_, by) => tracing::warn!(
+                "the clock is {:.0} h behind the run {before}: that one stays `latest` and the last in the history until \
+                 the clock has passed it",
+                by.as_secs_f64() / 3600.0
+            ),
+        }
         let header = Header {
             layout: LAYOUT,
             id: String::new(),
@@ -99,13 +115,14 @@ impl Setup {
             image: self.image(),
             machine: self.why.clone(),
             state: State::Running,
-            started: jiff::Timestamp::now(),
+            started: begin.time(),
             ended: None,
             planned,
             seed: plan.matrix.seed,
             trials: plan.matrix.trials.0,
             bisects: false,
             parts: Vec::new(),
+            pruned: None,
             exit: None,
             problems: Vec::new(),
         };

@@ -34,9 +34,10 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         }
         let counts: Vec<_> = counts.iter().map(|(outcome, n)| format!("{n} {outcome}")).collect();
         let state = serde_json::to_value(header.state).ok().and_then(|v| v.as_str().map(str::to_owned));
+        let pruned = if header.pruned.is_some() { ", pruned" } else { "" };
         rows.push(vec![
             header.id.clone(),
-            state.unwrap_or_default(),
+            state.unwrap_or_default() + pruned,
             header.took().unwrap_or_else(|| "-".to_owned()),
             counts.join(", "),
         ]);

@@ -7,6 +7,7 @@ use crate::matrix::yaml;
 use crate::oracle::expect::Expectations;
 use crate::oracle::{group, Finding, Notice, Oracle};
 use crate::symbolize::Identities;
+use crate::zstd;
 use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -24,7 +25,7 @@ const MAX_SUMMARY: usize = 10_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Console logs, `dmesg` or journal output, folders of such; `-` is standard input
+    /// Console logs, `dmesg` or journal output, folders of such, compressed with zstd or not; `-` is standard input
     #[arg(required = true, value_name = "LOG")]
     logs: Vec<String>,
     /// How to print the findings
@@ -74,13 +75,14 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     };
     for log in &args.logs {
         if log == "-" {
-            scan.log("-", &mut std::io::stdin().lock())?;
+            scan.log("-", std::io::stdin().lock(), Given::Itself)?;
             continue;
         }
+        let given = if Path::new(log).is_dir() { Given::InFolder } else { Given::Itself };
         for path in logs_in(Path::new(log))? {
             let name = path.display().to_string();
-            let mut file = File::open(&path).with_context(|| name.clone()).map_err(Error::Request)?;
-            scan.log(&name, &mut file)?;
+            let file = File::open(&path).with_context(|| name.clone()).map_err(Error::Request)?;
+            scan.log(&name, file, given)?;
         }
     }
     scan.finish()
@@ -109,6 +111,17 @@ fn logs_in(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(logs)
 }
 
+/// How a log was named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Itself,
+    /// As all that is in a folder.
+    InFolder,
+}
+
+/// How a memory dump begins: it holds the kernel's log, and all else that was ever in memory.
+const ELF: &[u8] = b"\x7fELF";
+
 struct Scan<'v> {
     format: ScanFormat,
     noise: bool,
@@ -121,13 +134,23 @@ struct Scan<'v> {
 }
 
 impl Scan<'_> {
-    fn log(&mut self, name: &str, source: &mut dyn Read) -> Result<()> {
-        self.logs += 1;
+    /// Reads one log, compressed or not.
+    fn log(&mut self, name: &str, source: impl Read, given: Given) -> Result<()> {
+        let context = || name.to_owned();
+        let mut source = zstd::Reader::new(source).with_context(context).map_err(Error::Request)?;
         let mut oracle = if self.noise { Oracle::with_noise() } else { Oracle::new() };
         let mut names = Identities::default();
         let mut buffer = vec![0; CHUNK];
+        let mut begun = false;
         loop {
-            let n = source.read(&mut buffer).with_context(|| name.to_owned()).map_err(Error::Request)?;
+            let n = source.read(&mut buffer).with_context(context).map_err(Error::Request)?;
+            if !begun {
+                if given == Given::InFolder && buffer[..n].starts_with(ELF) {
+                    return Ok(());
+                }
+                begun = true;
+                self.logs += 1;
+            }
             if self.symbols.is_some() {
                 names.feed(&buffer[..n]);
                 if n == 0 {

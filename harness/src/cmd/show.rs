@@ -3,10 +3,11 @@
 use super::{print, print_json, Format, ResultsArg};
 use crate::error::{Error, Result};
 use crate::oracle::Finding;
+use crate::prune;
 use crate::record::Run;
 use crate::run::summary;
 use crate::trial::dump::Core;
-use crate::trial::{self, Trial, CONSOLE, EVENTS};
+use crate::trial::{self, console, Trial, EVENTS};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +51,9 @@ fn show_run(run: &Run, trials: &[(PathBuf, Trial)], format: Format) -> Result<()
         }));
     }
     print(&summary::run(&header, &cells, &planned, &bisections, &run.dir.display().to_string()))?;
+    if let Some(gone) = prune::gone(&header, trials.iter().map(|(dir, trial)| (dir, trial))) {
+        print(&format!("{gone}\n"))?;
+    }
     reproduction.map_or(Ok(()), |r| print(&format!("\n{}", r.text())))
 }
 
@@ -69,7 +73,7 @@ fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format)
     if format == Format::Json {
         return print_json(&chosen.iter().map(|(_, t)| t).collect::<Vec<_>>());
     }
-    let mut text = String::new();
+    let (mut text, header) = (String::new(), run.header()?);
     for (dir, trial) in chosen {
         let _ = writeln!(text, "{} seed {}: {}", trial.cell, trial.seed, summary::one_line(trial));
         let times = &trial.seen.times;
@@ -87,6 +91,9 @@ fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format)
             let _ = writeln!(text, "  machine ended: {}", plain(&ending.to_string()));
         }
         match &trial.core {
+            Some(Core::Kept { file, .. }) if !dir.join(file).exists() => {
+                text.push_str("  its memory dump is gone\n");
+            }
             Some(Core::Kept { file, bytes, .. }) => {
                 let _ = writeln!(text, "  {}: memory dump, {} MiB unpacked", dir.join(file).display(), bytes >> 20);
             }
@@ -102,14 +109,18 @@ fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format)
         for (class, times) in &trial.seen.noise {
             let _ = writeln!(text, "  {class}: {times} times, no failure");
         }
-        for file in [CONSOLE, EVENTS] {
-            let _ = writeln!(text, "  {}", dir.join(file).display());
+        let events = Some(dir.join(EVENTS)).filter(|path| path.is_file());
+        for path in [console::file(dir), events].into_iter().flatten() {
+            let _ = writeln!(text, "  {}", path.display());
+        }
+        if let Some(gone) = prune::gone_of(&header, dir) {
+            let _ = writeln!(text, "  {gone}");
         }
         for finding in &trial.seen.findings {
             let consequence = if finding.primary { "" } else { " (a consequence)" };
             let expected = finding.expected.as_ref().map_or_else(String::new, |why| format!(" (expected: {why})"));
             let _ = writeln!(text, "\n{}{consequence}{expected}", finding.title);
-            text.push_str(&report(&dir.join(CONSOLE), finding)?);
+            text.push_str(&report(dir, finding)?);
         }
         text.push('\n');
     }
@@ -117,8 +128,8 @@ fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format)
 }
 
 /// The report's own lines off the console, indented.
-fn report(console: &Path, finding: &Finding) -> Result<String> {
-    let mut text = trial::report(console, finding)?;
+fn report(dir: &Path, finding: &Finding) -> Result<String> {
+    let mut text = trial::report(dir, finding)?.unwrap_or_default();
     if text.is_empty() {
         text.extend(finding.reason.as_deref());
     }

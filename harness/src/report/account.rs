@@ -25,6 +25,8 @@ pub struct Account {
     pub bugs: Vec<Bug>,
     /// The run's folder.
     pub place: String,
+    /// What was pruned of it, for people.
+    pub gone: Option<String>,
 }
 
 /// Findings that are likely one bug.
@@ -113,7 +115,7 @@ impl Account {
             })
             .collect();
         bugs.sort_by_key(|bug| std::cmp::Reverse(bug.trials.len()));
-        Self { header, matrix, cells, trials, bisections, bugs, place }
+        Self { header, matrix, cells, trials, bisections, bugs, place, gone: None }
     }
 
     /// How many trials came to what.
@@ -169,7 +171,8 @@ impl Account {
             0 => String::new(),
             n => format!("; {} of {} planned trials not run", text::number(n as u64), self.header.planned),
         };
-        format!("{what}{missing}{state}")
+        let gone = self.gone.as_ref().map_or_else(String::new, |gone| format!("; {gone}"));
+        format!("{what}{missing}{state}{gone}")
     }
 
     /// The cell of a trial.

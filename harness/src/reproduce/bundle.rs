@@ -9,14 +9,15 @@ use crate::machine::choose::Accel;
 use crate::machine::qemu::{self, Qemu};
 use crate::machine::{Disk, Machine, Ports, Spec};
 use crate::plan::{Cell, Variant};
+use crate::trial::console::{Console, CONSOLE};
 use crate::trial::guest::Guest;
 use crate::trial::watch::Limits;
-use crate::trial::{self, Trial, CONSOLE, EVENTS, REQUEST, TRIAL};
+use crate::trial::{self, Trial, EVENTS, REQUEST, TRIAL};
 use crate::zstd;
 use anyhow::Context;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// The initramfs in a bundle.
@@ -104,7 +105,10 @@ impl Bundle<'_> {
         for (name, text) in &self.patches {
             archive.bytes(&format!("patches/{name}"), text, 0o644)?;
         }
-        for name in [CONSOLE, EVENTS, REQUEST, TRIAL] {
+        if let Some(mut console) = Console::open(self.dir).map_err(anyhow::Error::msg)? {
+            archive.stream(&format!("failure/{CONSOLE}"), &mut console)?;
+        }
+        for name in [EVENTS, REQUEST, TRIAL] {
             let from = self.dir.join(name);
             if from.is_file() {
                 archive.file(&format!("failure/{name}"), &from)?;
@@ -133,9 +137,8 @@ impl Bundle<'_> {
         let limits = Limits::new(self.cell.seconds, machine.slowness(), self.boot_seconds);
         let seconds = (limits.boot + limits.life + limits.power_off).as_secs();
         let finding = self.trial.finding();
-        let report =
-            finding.map(|f| trial::report(&self.dir.join(CONSOLE), f)).transpose().map_err(anyhow::Error::msg)?;
-        let sign = sign(self.sought, finding, &report.unwrap_or_default());
+        let report = finding.map(|f| trial::report(self.dir, f)).transpose().map_err(anyhow::Error::msg)?;
+        let sign = sign(self.sought, finding, &report.flatten().unwrap_or_default());
         Ok(script(&self.sought.title, &argv, &disk_names(&spec), &sign, seconds))
     }
 
@@ -242,6 +245,14 @@ impl Archive {
         header.set_size(bytes.len() as u64);
         header.set_mode(mode);
         Ok(self.tar.append_data(&mut header, self.folder.join(name), bytes)?)
+    }
+
+    /// Of what has no length yet, as one has to be written first.
+    fn stream(&mut self, name: &str, from: &mut dyn Read) -> anyhow::Result<()> {
+        let mut file = tempfile::tempfile().context("cannot create a temporary file")?;
+        std::io::copy(from, &mut file).with_context(|| format!("cannot copy {name}"))?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(self.tar.append_file(self.folder.join(name), &mut file)?)
     }
 
     fn file(&mut self, name: &str, from: &Path) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use crate::hash::Hasher;
 use crate::matrix::Matrix;
 use crate::plan::Cell;
 use crate::record::{sorted, Header, Part, Run, State, BISECT, CELLS, LAYOUT, MATRIX, PLAN};
-use crate::trial::{self, Trial, TRIAL};
+use crate::trial::{self, console, Trial, TRIAL};
 use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -151,6 +151,10 @@ fn union<D: IntoIterator<Item = PathBuf>>(all: impl IntoIterator<Item = D>) -> R
                 dir.display()
             )));
         }
+        // One of them may have been pruned.
+        if console::file(known).is_none() && console::file(&dir).is_some() {
+            union.insert(name, dir);
+        }
     }
     Ok(union)
 }
@@ -210,6 +214,8 @@ fn header(inputs: &[Input], run: &Run, id: &str, parts: BTreeSet<Part>, command:
         problems,
         bisects,
         parts: parts.into_iter().collect(),
+        // Of a run that was pruned, another input may still have all.
+        pruned: inputs.iter().filter_map(|input| input.header.pruned).max(),
         ..first.clone()
     })
 }

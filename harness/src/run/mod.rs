@@ -10,6 +10,7 @@ pub mod settling;
 pub mod summary;
 
 use crate::build::{BuildError, Builder, Kernel, Step};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
@@ -300,13 +301,13 @@ pub fn exit_status(verdicts: &[Verdict], trials: &[Trial], problems: &[String]) 
     }
 }
 
-/// Closes the run's record, whatever it came to.
+/// Closes the run's record, whatever it came to, at the time that `clock` says.
 ///
 /// # Errors
 /// The record cannot be written.
-pub fn close(run: &Run, mut header: Header, results: &Result<Results>) -> Result<()> {
+pub fn close(run: &Run, mut header: Header, clock: &Clock, results: &Result<Results>) -> Result<()> {
     use crate::record::State;
-    header.ended = Some(jiff::Timestamp::now());
+    header.ended = Some(clock.now());
     match results {
         Ok(results) => {
             header.state = State::Done;

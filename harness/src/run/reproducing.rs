@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::plan::Cell;
 use crate::reproduce::Sought;
-use crate::trial::{Trial, CONSOLE, REQUEST};
+use crate::trial::console::Console;
+use crate::trial::{Trial, REQUEST};
 use mmtorture_protocol::Request;
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
@@ -38,7 +38,7 @@ pub fn kernel(runner: &Runner<'_>, failed: &Failed<'_>) -> Result<(Kernel, Vec<S
     let kernel = build(runner.builder, variant, runner.progress)?.map_err(Error::host)?;
     let mut differs = Vec::new();
     if kernel.key != *key {
-        differs.push(match (compiled_by(&failed.dir.join(CONSOLE)), kernel.meta().map(|m| m.toolchain)) {
+        differs.push(match (compiled_by(failed.dir), kernel.meta().map(|m| m.toolchain)) {
             (Some(then), Some(now)) if !now.split("; ").all(|tool| then.contains(tool)) => {
                 format!("the kernel was built by {then}, now by {now}")
             }
@@ -92,9 +92,9 @@ pub fn seeds(sought: &Sought, seen: impl Iterator<Item = u64>, count: usize) -> 
     std::iter::once(sought.seed).chain(others).take(count).collect()
 }
 
-/// Compiler and linker, as the kernel of a console says: `Linux version R (USER@HOST) (TOOLS) #N ...`.
-fn compiled_by(console: &Path) -> Option<String> {
-    let lines = BufReader::new(File::open(console).ok()?).split(b'\n').map_while(std::io::Result::ok);
+/// Compiler and linker, as the kernel says on the console in a trial's folder: `Linux version R (USER@HOST) (TOOLS) #N ...`.
+fn compiled_by(dir: &Path) -> Option<String> {
+    let lines = BufReader::new(Console::open(dir).ok()??).split(b'\n').map_while(std::io::Result::ok);
     let banner =
         lines.map(|line| String::from_utf8_lossy(&line).into_owned()).find(|l| l.contains("Linux version "))?;
     let (_, tools) = banner.split_once(") (")?;
@@ -129,8 +129,8 @@ mod tests {
             "SeaBIOS\n[    0.000000][    T0] Linux version 6.1.192 (m@m) (gcc (Debian 12) 12.2.0, GNU ld (Binutils) \
                     2.40) #mmt-1 SMP\n";
         std::fs::write(&console, text).unwrap();
-        assert_eq!(compiled_by(&console).unwrap(), "gcc (Debian 12) 12.2.0, GNU ld (Binutils) 2.40");
+        assert_eq!(compiled_by(dir.path()).unwrap(), "gcc (Debian 12) 12.2.0, GNU ld (Binutils) 2.40");
         std::fs::write(&console, "nothing\n").unwrap();
-        assert_eq!(compiled_by(&console), None);
+        assert_eq!(compiled_by(dir.path()), None);
     }
 }

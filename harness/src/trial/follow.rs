@@ -2,7 +2,7 @@
 
 use super::dump::{self, Cores};
 use super::watch::{Stop, Watch};
-use super::{Job, CONSOLE, EVENTS, MAX_EVENT_BYTES};
+use super::{console::CONSOLE, Job, EVENTS, MAX_EVENT_BYTES};
 use crate::error::{Error, Result};
 use crate::machine::Running;
 use anyhow::Context;

@@ -1,5 +1,6 @@
 //! One trial: one boot of one cell with one seed, from its request to its outcome.
 
+pub mod console;
 pub mod dump;
 mod follow;
 pub mod guest;
@@ -19,19 +20,16 @@ use crate::oracle::Finding;
 use crate::outcome::Outcome;
 use crate::plan::Cell;
 use anyhow::Context;
+use console::Console;
 use dump::{Core, Cores};
 use follow::{follow, Dumped};
 use guest::Guest;
 use mmtorture_protocol::Phase;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 use watch::{Limits, Seen, Watch};
 
-/// The console, byte for byte as it came.
-pub const CONSOLE: &str = "console.log";
 /// The event port, byte for byte as it came.
 pub const EVENTS: &str = "events.jsonl";
 /// What was asked of the guest.
@@ -39,7 +37,7 @@ pub const REQUEST: &str = "request.json";
 /// The [`Trial`].
 pub const TRIAL: &str = "trial.json";
 /// What the machine's own process said.
-const MACHINE_LOG: &str = "machine.log";
+pub const MACHINE_LOG: &str = "machine.log";
 /// What was run.
 const COMMAND: &str = "machine.json";
 
@@ -144,20 +142,19 @@ pub fn is_left_over(name: &str) -> bool {
     name.starts_with('.') || name.ends_with(INITRAMFS) || name.ends_with(DISK)
 }
 
-/// What a finding's report says on its console, at most [`MAX_REPORT`] bytes of it. Empty if no line of it does.
+/// What a finding's report says on the console in its trial's folder, at most [`MAX_REPORT`] bytes of it. Empty if no line
+/// of it does; `None` if that console is gone.
 ///
 /// # Errors
 /// The console cannot be read.
-pub fn report(console: &Path, finding: &Finding) -> Result<String> {
+pub fn report(dir: &Path, finding: &Finding) -> Result<Option<String>> {
     let length = finding.end_byte.saturating_sub(finding.first_byte).min(MAX_REPORT);
-    let mut bytes = Vec::new();
-    if length > 0 {
-        let context = || format!("cannot read {}", console.display());
-        let mut file = File::open(console).with_context(context)?;
-        file.seek(SeekFrom::Start(finding.first_byte)).with_context(context)?;
-        file.take(length).read_to_end(&mut bytes).with_context(context)?;
+    if length == 0 {
+        return Ok(Some(String::new()));
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let Some(mut console) = Console::open(dir)? else { return Ok(None) };
+    let bytes = console.part(finding.first_byte, length)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// Runs the trial and writes its folder. `phase` hears of each phase that begins.
@@ -206,6 +203,10 @@ pub fn run(job: &Job<'_>, phase: &mut dyn FnMut(Phase)) -> Result<Trial> {
         core,
         seen,
     };
+    // Before the trial is one that was run: whoever finds its outcome finds its console whole, in one form.
+    if let Err(e) = console::pack(job.dir) {
+        tracing::warn!("{e}: it stays as it is");
+    }
     keep(&trial, job.dir)?;
     Ok(trial)
 }

@@ -6,6 +6,7 @@
 use mmtorture_harness::oracle::{self, Finding};
 use mmtorture_harness::plan::Cell;
 use mmtorture_harness::record::{Header, Run};
+use mmtorture_harness::trial::console::{self, CONSOLE};
 use mmtorture_harness::trial::Trial;
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
@@ -96,7 +97,7 @@ pub fn run(spec: &Spec, consoles: &[Console]) -> (Header, Vec<Cell>, Vec<Tried>)
     let started = jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * (20_000 + i64::from(spec.day)));
     let id = format!("{}-synthetic", started.strftime("%Y%m%dT%H%M%SZ"));
     let header = json!({
-        "layout": 1, "id": id, "matrix": "synthetic", "version": "0.1.0",
+        "layout": 2, "id": id, "matrix": "synthetic", "version": "0.1.0",
         "command": ["mmtorture", "run", "matrices/synthetic.yaml", "--jobs", "2"],
         "machine": "QEMU with TCG: as asked", "state": "done", "started": started, "planned": spec.cells, "exit": 1,
         "ended": started + jiff::SignedDuration::from_mins(73),
@@ -198,7 +199,8 @@ pub fn write_shard(results: &Path, spec: &Spec, consoles: &[Console], first: usi
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("trial.json"), serde_json::to_vec_pretty(trial).unwrap()).unwrap();
         if let Some(kind) = kind {
-            std::fs::write(dir.join("console.log"), &consoles[*kind].text).unwrap();
+            std::fs::write(dir.join(CONSOLE), &consoles[*kind].text).unwrap();
+            console::pack(&dir).unwrap();
         }
     }
     run.write_header(&header).unwrap();
