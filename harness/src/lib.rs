@@ -10,6 +10,7 @@ pub mod build;
 pub mod cache;
 pub mod cmd;
 pub mod cover;
+pub mod decoded;
 pub mod error;
 pub mod ext4;
 pub mod files;
