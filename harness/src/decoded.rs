@@ -212,8 +212,8 @@ fn query(frame: &Frame) -> Query<'_> {
 mod tests {
     use super::*;
     use crate::oracle;
-    use crate::symbolize::Identities;
     use crate::symbolize::small_kernel::{in_work, kernel};
+    use crate::symbolize::Identities;
 
     const RELEASE: &str = "6.1.0-test #1";
 

@@ -113,8 +113,9 @@ pub fn matching(db: &Connection, text: &str) -> Result<Vec<String>> {
 /// The runs by number.
 fn runs(db: &Connection) -> Result<BTreeMap<i64, Ran>> {
     let mut statement = db.prepare("SELECT n, id, started, matrix FROM run")?;
-    let rows = statement
-        .query_map([], |row| Ok((row.get(0)?, Ran { id: row.get(1)?, started_ms: row.get(2)?, matrix: row.get(3)? })))?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get(0)?, Ran { id: row.get(1)?, started_ms: row.get(2)?, matrix: row.get(3)? }))
+    })?;
     rows.collect()
 }
 
@@ -134,14 +135,15 @@ pub fn when(db: &Connection, text: &str) -> Result<Option<When>> {
     // What else happened at those places, and so when it could have been seen.
     let mut visits: BTreeMap<Place, Vec<Visit>> = BTreeMap::new();
     let mut ran = db.prepare("SELECT run, said, kernel FROM ran WHERE variant = ?1 AND workload = ?2")?;
-    let mut times = db.prepare(
-        "SELECT after_ms FROM sighting WHERE signature = ?1 AND variant = ?2 AND workload = ?3 AND after_ms IS NOT NULL",
-    )?;
-    for ((variant, workload), seen) in &mut known.places {
+    for (variant, workload) in known.places.keys() {
         let rows = ran.query_map(params![variant, workload], |row| visit(row, 0))?;
         visits.insert((variant.clone(), workload.clone()), rows.collect::<Result<_>>()?);
-        let rows = times.query_map(params![signature, variant, workload], |row| row.get(0))?;
-        seen.after_ms = rows.collect::<Result<_>>()?;
+    }
+    let mut times =
+        db.prepare("SELECT variant, workload, after_ms FROM sighting WHERE signature = ?1 AND after_ms IS NOT NULL")?;
+    let mut rows = times.query([signature])?;
+    while let Some(row) = rows.next()? {
+        add_time(&mut known, row, 0)?;
     }
     Ok(told(&known, &runs(db)?, &visits).map(|(when, _)| when))
 }
@@ -153,6 +155,16 @@ fn add_tally(known: &mut Known, row: &Row<'_>, at: usize) -> Result<()> {
     seen.runs.insert(run, (row.get(at + 3)?, row.get(at + 4)?));
     if let Some(reason) = row.get(at + 5)? {
         known.reasons.insert(run, reason);
+    }
+    Ok(())
+}
+
+/// A row of `sighting` from that column on: variant, workload, after_ms. There are many, at few places.
+fn add_time(known: &mut Known, row: &Row<'_>, at: usize) -> Result<()> {
+    let (variant, workload) = (row.get_ref(at)?.as_str()?, row.get_ref(at + 1)?.as_str()?);
+    let place = known.places.iter_mut().find(|((v, w), _)| v == variant && w == workload);
+    if let Some((_, seen)) = place {
+        seen.after_ms.push(row.get(at + 2)?);
     }
     Ok(())
 }
@@ -208,9 +220,8 @@ pub fn overview(db: &Connection, most: usize) -> Result<Overview> {
         db.prepare("SELECT signature, variant, workload, after_ms FROM sighting WHERE after_ms IS NOT NULL")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let place = (row.get(1)?, row.get(2)?);
-        if let Some(seen) = signatures.get_mut(&row.get(0)?).and_then(|known| known.places.get_mut(&place)) {
-            seen.after_ms.push(row.get(3)?);
+        if let Some(known) = signatures.get_mut(&row.get(0)?) {
+            add_time(known, row, 1)?;
         }
     }
 

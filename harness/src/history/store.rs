@@ -135,9 +135,8 @@ pub fn put(db: &Connection, stamp: &str, header: &Header, cells: &[Cell], trials
             // What was expected did not end the trial: when it came is not on record.
             let after = trial.seen.times.to_finding().filter(|_| finding.expected.is_none());
             let after = after.and_then(|t| i64::try_from(t.as_millis()).ok());
-            db.prepare_cached("INSERT OR IGNORE INTO sighting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
-                params![signature, run, trial.cell, trial.seed.to_string(), key.0, key.1, after],
-            )?;
+            db.prepare_cached("INSERT OR IGNORE INTO sighting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+                .execute(params![signature, run, trial.cell, trial.seed.to_string(), key.0, key.1, after])?;
             let tally = tally.entry((signature, key.0, key.1)).or_default();
             tally.trials += 1;
             tally.cells.insert(&trial.cell);

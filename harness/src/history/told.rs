@@ -109,9 +109,8 @@ pub fn told(
     order.sort_by_key(|(run, n, _)| (run.started_ms, *n));
     let first = order.iter().position(|(.., night)| night.seen > 0)?;
     let last = order.iter().rposition(|(.., night)| night.seen > 0)?;
-    let sighting = |at: usize| {
-        order.get(at).map(|(run, ..)| Sighting { run: run.id.clone(), started_ms: run.started_ms })
-    };
+    let sighting =
+        |at: usize| order.get(at).map(|(run, ..)| Sighting { run: run.id.clone(), started_ms: run.started_ms });
     let newest = order.len().saturating_sub(MAX_RUNS);
     let when = When {
         clean_before: first.checked_sub(1).and_then(sighting),
@@ -129,4 +128,53 @@ pub fn told(
         variants,
     };
     Some((when, nights))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(variant: &str) -> Place {
+        (variant.to_owned(), "w".to_owned())
+    }
+
+    fn visit(run: i64, said: i64) -> Visit {
+        Visit { run, said, kernel: format!("k{}", run / 2) }
+    }
+
+    #[test]
+    fn a_run_that_said_nothing_is_no_evidence() {
+        // By number, not in the order of time: the last one was read first.
+        let start = |n: i64| if n == 0 { 100 } else { n };
+        let ran = |n: i64| Ran { id: format!("r{n}"), started_ms: start(n), matrix: "m".into() };
+        let runs: BTreeMap<i64, Ran> = (0..7).map(|n| (n, ran(n))).collect();
+        let bad = vec![visit(1, 10), visit(2, 0), visit(3, 10), visit(4, 10), visit(5, 0), visit(0, 10)];
+        let visits = [(place("bad"), bad), (place("base"), vec![visit(6, 10)])].into();
+        let seen = Seen { runs: [(3, (4, 0)), (4, (2, 2))].into(), after_ms: vec![9, 1, 5] };
+        let known = Known {
+            text: "s".into(),
+            title: "t".into(),
+            places: [(place("bad"), seen)].into(),
+            reasons: [(4, "reported".to_owned())].into(),
+        };
+        let (when, nights) = told(&known, &runs, &visits).unwrap();
+        let id = |sighting: Option<Sighting>| sighting.map(|s| s.run);
+        assert_eq!((id(when.clean_before).as_deref(), id(when.clean_since).as_deref()), (Some("r1"), Some("r0")));
+        assert_eq!((when.signature.first.run.as_str(), when.signature.last.run.as_str()), ("r3", "r4"));
+        assert_eq!((when.signature.runs, when.signature.trials), (2, 6));
+        assert_eq!(when.signature.known.as_deref(), Some("reported"), "the last run that saw it expected it");
+        let told: Vec<_> = when.runs.iter().map(|(id, seen, said)| (id.as_str(), *seen, *said)).collect();
+        assert_eq!(told, [("r1", 0, 10), ("r3", 4, 10), ("r4", 2, 10), ("r0", 0, 10)]);
+        let variant = &when.variants[0];
+        assert_eq!((variant.of, variant.kernels, variant.median_ms), (40, 2, Some(5)));
+        assert_eq!(variant.last_kernel.as_deref(), Some("k2"));
+        assert_eq!(nights[&4], Night { seen: 2, known: 2, said: 10 });
+        assert_eq!(nights[&2], Night::default(), "it ran and said nothing");
+        assert_eq!(nights.get(&6), None, "it did not come to that place");
+        assert_eq!(told_of_nothing(&known, &runs), None);
+    }
+
+    fn told_of_nothing(known: &Known, runs: &BTreeMap<i64, Ran>) -> Option<When> {
+        told(known, runs, &BTreeMap::new()).map(|(when, _)| when)
+    }
 }

@@ -54,8 +54,10 @@ fn subject(account: &Account) -> String {
         return format!("[mmtorture] {}: {}", text::line(&account.header.matrix), text::line(&account.headline()));
     };
     let title = text::line(&bug.finding.title);
-    let blamed =
-        account.bisection(bug).and_then(|b| b.result.subject.as_deref()).map(|s| format!(" after \"{}\"", text::line(s)));
+    let blamed = account
+        .bisection(bug)
+        .and_then(|b| b.result.subject.as_deref())
+        .map(|s| format!(" after \"{}\"", text::line(s)));
     let others = match account.bugs.len() - 1 {
         0 => String::new(),
         n => format!(" and {n} more"),

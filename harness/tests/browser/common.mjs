@@ -66,8 +66,8 @@ export const inBothThemes = async (file, pictures, name, parts, look) => {
     page.on("pageerror", (error) => said.push(String(error)));
     page.on("request", (request) => { if (!request.url().startsWith("file:")) said.push(`asked for ${request.url()}`); });
     await page.goto(pathToFileURL(file).href);
-    const paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
-    console.log(`${name}, ${colorScheme}: first contentful paint after ${paint?.toFixed(0)} ms`);
+    const painted = await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+    console.log(`${name}, ${colorScheme}: first contentful paint after ${(await painted.jsonValue()).toFixed(0)} ms`);
     await look(page, colorScheme);
     await always(page, said);
     for (const width of WIDTHS) {

@@ -23,7 +23,7 @@ pub fn patches(page: &mut String, bisected: &Bisected) {
             let _ = write!(
                 page,
                 "<figure><div class=\"scroll\">{}</div><figcaption class=\"quiet\">How likely each suspect was after each \
-                 trial: the darker, the likelier. A mark stands below the last patch that was applied: \
+                 trial: the fuller the colour, the likelier. A mark stands below the last patch that was applied: \
                  <span class=\"fail\">●</span> failed, <span class=\"pass\">○</span> passed, <span>×</span> said nothing.</figcaption></figure>",
                 posterior::picture(result, steps)
             );

@@ -85,9 +85,14 @@
 
   // One stop for the Tab key; the arrow keys go on from there, over the edge to other runs.
   const enter = (cell) => {
-    grid.querySelectorAll("td[tabindex]").forEach((other) => other.removeAttribute("tabindex"));
     cell ??= grid.tBodies[0].querySelector("tr:not([hidden]) td");
+    // The focus does not survive that its cell is no stop for a moment.
+    grid.querySelectorAll("td[tabindex]").forEach((other) => { if (other !== cell) other.removeAttribute("tabindex"); });
     if (cell) cell.tabIndex = 0;
+  };
+  const go = (cell) => {
+    enter(cell);
+    cell?.focus();
   };
   const tell = (cell) => {
     const [row, run] = [cell.parentElement.rowIndex - 1, shown[cell.cellIndex - 1]];
@@ -110,8 +115,7 @@
   grid.addEventListener("click", (event) => {
     const cell = event.target.closest("td");
     if (!cell) return;
-    enter(cell);
-    cell.focus();
+    go(cell);
   });
   grid.addEventListener("keydown", (event) => {
     const cell = event.target;
@@ -129,13 +133,13 @@
       const over = column + by < 1 ? !newer.disabled : column + by > shown.length && !older.disabled;
       if (over) {
         turn(by);
-        next = cell.isConnected ? cell : at(line, by < 0 ? shown.length : 1);
+        next = at(line, by < 0 ? shown.length : 1);
       } else {
         next = at(line, column + by);
       }
     } else return;
     event.preventDefault();
-    next?.focus();
+    go(next);
   });
 
   document.querySelectorAll(".turn, .keys").forEach((part) => { part.hidden = false; });

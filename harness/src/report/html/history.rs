@@ -11,7 +11,7 @@ const STYLE: &str = joined!("page.css", "history.css");
 const SCRIPT: &str = joined!("page.js", "history.js");
 
 /// Runs that the table shows at once. The script turns the pages; without it these are the newest.
-const WINDOW: usize = 24;
+const WINDOW: usize = 22;
 
 /// How a signature stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,9 +160,7 @@ fn table(body: &mut String, overview: &Overview) {
         }
         body.push_str("</tr>\n");
     }
-    body.push_str(
-        "</tbody></table></div>\n<div id=\"chosen\" class=\"chosen\" hidden><p></p>",
-    );
+    body.push_str("</tbody></table></div>\n<div id=\"chosen\" class=\"chosen\" hidden><p></p>");
     body.push_str(&page::command(""));
     body.push_str(
         "</div>\n<p class=\"quiet\">Each field: trials that saw it, of those that said something where it was ever seen. \
@@ -183,11 +181,8 @@ fn field(night: Option<Night>) -> String {
             format!("<td class=\"l0\">✓<span class=\"hidden\">clean</span><small>/{said}</small></td>")
         }
         Some(Night { seen, known, said }) => {
-            let class = if known == seen {
-                "known".to_owned()
-            } else {
-                format!("l{}", 1 + (seen * 5 / said.max(1)).min(4))
-            };
+            let class =
+                if known == seen { "known".to_owned() } else { format!("l{}", 1 + (seen * 5 / said.max(1)).min(4)) };
             format!("<td class=\"{class}\"><b>{seen}</b><small>/{said}</small></td>")
         }
     }
@@ -238,6 +233,7 @@ fn signature(body: &mut String, n: usize, Over { when, .. }: &Over, place: &str)
         text::count(usize::try_from(signature.runs).unwrap_or_default(), "run"),
     );
     for variant in &when.variants {
+        let key = variant.last_kernel.as_deref().unwrap_or("-");
         let _ = writeln!(
             body,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"n\">{} of {}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td><code>{}</code></td></tr>",
@@ -247,14 +243,10 @@ fn signature(body: &mut String, n: usize, Over { when, .. }: &Over, place: &str)
             text::number(variant.of),
             variant.median_ms.map_or_else(|| "-".to_owned(), |ms| text::seconds(ms as f64 / 1000.0)),
             text::number(variant.kernels),
-            html(&variant.last_kernel.as_deref().unwrap_or("-").chars().take(12).collect::<String>()),
+            html(&key.chars().take(12).collect::<String>()),
         );
     }
-    let _ = writeln!(
-        body,
-        "</tbody></table></div>{}</article>",
-        page::command(&show(place, &signature.last.run))
-    );
+    let _ = writeln!(body, "</tbody></table></div>{}</article>", page::command(&show(place, &signature.last.run)));
 }
 
 /// The command that shows a run. The script words it alike; a run's id needs no quotes.
@@ -266,7 +258,8 @@ fn show(place: &str, run: &str) -> String {
 fn condition(signature: &str) -> Option<String> {
     let condition = signature.splitn(3, '|').nth(2)?;
     const MOST: usize = 60;
-    Some(condition.chars().take(MOST).chain(condition.chars().nth(MOST).map(|_| '…')).collect()).filter(|c: &String| !c.is_empty())
+    Some(condition.chars().take(MOST).chain(condition.chars().nth(MOST).map(|_| '…')).collect())
+        .filter(|c: &String| !c.is_empty())
 }
 
 /// `2026-11-24 02:00`, in UTC.

@@ -10,7 +10,7 @@ use std::fmt::Write;
 /// Columns at most, each for a trial, or for several of a long bisection.
 const MAX_COLUMNS: usize = 120;
 /// What the columns take together at most, and one of them, in pixels.
-const WIDEST: f64 = 640.0;
+const WIDEST: f64 = 600.0;
 const COLUMN: f64 = 26.0;
 /// The same of rows.
 const TALLEST: f64 = 400.0;
@@ -18,14 +18,14 @@ const ROW: f64 = 22.0;
 /// A row that is lower than this has no room for its name.
 const READABLE: f64 = 13.0;
 /// Room for names, for what stands above the rows, between patches and "no patch", for percents.
-const LEFT: f64 = 250.0;
+const LEFT: f64 = 234.0;
 const TOP: f64 = 26.0;
 const GAP: f64 = 8.0;
 const RIGHT: f64 = 64.0;
 /// A suspect less likely than this is not drawn.
 const FAINTEST: f64 = 0.01;
 /// Characters of a name.
-const NAME: usize = 34;
+const NAME: usize = 31;
 
 /// Where things are.
 struct Grid {
@@ -75,7 +75,7 @@ impl Grid {
     }
 }
 
-/// An SVG: a row for each suspect, a column for each trial, the likelier the darker; a mark for what each trial came to,
+/// An SVG: a row for each suspect, a column for each trial, the likelier the fuller in colour; a mark for what each trial came to,
 /// below the last patch that was applied. What it shows is in its description, and trial by trial in the table beside it.
 pub fn picture(bisection: &Bisection, steps: &[Step]) -> String {
     let grid = Grid::new(bisection.patches.len(), steps.len());
@@ -201,7 +201,9 @@ pub fn likeliest(posterior: &[f64]) -> Option<(usize, f64)> {
 /// The name of a suspect: a patch's, or that it is none.
 pub fn suspect(bisection: &Bisection, at: usize) -> String {
     match bisection.patches.get(at) {
-        Some(name) => format!("{} {}", at + 1, name.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches('-')),
+        Some(name) => {
+            format!("{} {}", at + 1, name.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches('-'))
+        }
         None => "no patch".to_owned(),
     }
 }
@@ -254,12 +256,12 @@ mod tests {
             step(Of::Prefix(1), Evidence::Clean(9.0), &[0.1, 0.85, 0.05]),
             step(Of::Without(2), Evidence::Other, &[0.1, 0.85, 0.05]),
         ];
-        insta::assert_snapshot!(words(&bisection, &steps), @"");
+        insta::assert_snapshot!(words(&bisection, &steps), @"4 trials over 2 patches. After trial 1: no patch 40.0 %. After trial 2: 1 mm-change-1 45.0 %. After trial 3: 2 mm-change-2 85.0 %. In the end: 2 mm-change-2 98.0 %.");
         let svg = picture(&bisection, &steps);
         assert_eq!((svg.matches("class=\"hit\"").count(), svg.matches("class=\"clean\"").count()), (1, 2));
         assert_eq!(svg.matches("class=\"silent\"").count(), 1);
         assert_eq!(svg.matches("class=\"mass\"").count(), 12);
-        assert!(svg.contains("<text class=\"end culprit\" x=\"242\""), "{svg}");
+        assert!(svg.contains("<text class=\"end culprit\" x=\"226\""), "{svg}");
     }
 
     proptest! {
@@ -272,7 +274,7 @@ mod tests {
             let grid = Grid::new(patches, trials);
             prop_assert!(grid.columns <= MAX_COLUMNS && grid.right() <= LEFT + WIDEST + 0.1);
             prop_assert!(grid.bottom() <= TOP + TALLEST + GAP + ROW + 0.1);
-            prop_assert!(svg.matches("<rect").count() <= MAX_COLUMNS * 2);
+            prop_assert!(svg.matches("<rect").count() <= MAX_COLUMNS * 3);
             prop_assert!(svg.len() < 400_000, "{}", svg.len());
         }
     }
