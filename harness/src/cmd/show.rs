@@ -120,7 +120,7 @@ fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format)
             let _ = writeln!(text, "\n{}{consequence}{expected}", finding.title);
             text.push_str(&report(&dir.join(CONSOLE), finding)?);
             if let Some(decoded) = decoded.next().flatten() {
-                text.push_str("\n");
+                text.push('\n');
                 text.extend(decoded.text().lines().map(|line| format!("    {}\n", plain(line).trim_end())));
             }
         }

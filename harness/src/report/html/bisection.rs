@@ -90,11 +90,11 @@ fn came_to(evidence: Evidence) -> String {
 
 /// Which settings a bug needs.
 pub fn settings(page: &mut String, needs: &Needs) {
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<div class=\"bisection\"><h4>Settings that it needs</h4><div class=\"scroll\"><table><caption>In <code>{}</code>, after {}</caption>\
          <thead><tr><th scope=\"col\">Setting</th><th scope=\"col\">Verdict</th><th scope=\"col\" class=\"n\">Confidence</th>\
-         <th scope=\"col\">In its place</th><th scope=\"col\">Came to</th></tr></thead><tbody>\n",
+         <th scope=\"col\">In its place</th><th scope=\"col\">Came to</th></tr></thead><tbody>",
         html(&needs.cell),
         text::seconds(needs.seconds)
     );
