@@ -22,7 +22,7 @@ help:
 	@echo 'make run-kill        a run killed at KILLS moments (50), resumed and checked: ten minutes'
 	@echo 'make validators      what others read of our reports and CI files: kcidb-io, kunit.py, actionlint, ...'
 	@echo 'make slurm           four shards on a Slurm of two nodes on loopback, and merged'
-	@echo 'make report-browser  a report of 10,000 trials in headless Chromium, and its pictures'
+	@echo 'make report-browser  a report of 10,000 trials and a history of 1,000 runs in headless Chromium, and pictures'
 	@echo 'make figures-report  the figures of docs/reports.md'
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
 	@echo 'make dimensions-slow    every dimension booted, with KASAN and lockdep; and a kernel by clang'
@@ -129,14 +129,21 @@ $(REPORT)/report.html: build
 	bash -c 'time $(BIN)/mmtorture report latest --results $(REPORT)/run --output $@'
 	@ls -l $@
 
-# Needs Chromium, and npm for its driver; pictures land beside the report.
-report-browser: $(REPORT)/report.html
+# The page of a history over 1,000 runs.
+$(REPORT)/history.html: $(REPORT)/report.html
+	rm -rf $(REPORT)/history
+	$(BIN)/examples/synthetic history $(REPORT)/history $(MMTORTURE_CORPUS)
+	bash -c 'time $(BIN)/mmtorture history --results $(REPORT)/history --format html --output $@'
+	@ls -l $@
+
+# Needs Chromium, and npm for its driver; pictures land beside the pages.
+report-browser: $(REPORT)/report.html $(REPORT)/history.html
 	@command -v chromium >/dev/null || { echo 'chromium is missing: apt-get install chromium' >&2; exit 3; }
 	@[ -d $(CACHE)/browser/node_modules/playwright-core ] || npm install --silent --prefix $(CACHE)/browser playwright-core@1
-	PLAYWRIGHT_FOLDER=$(CACHE)/browser node harness/tests/browser/report.mjs $< $(REPORT)
+	PLAYWRIGHT_FOLDER=$(CACHE)/browser node harness/tests/browser/report.mjs $(REPORT)/report.html $(REPORT)
+	PLAYWRIGHT_FOLDER=$(CACHE)/browser node harness/tests/browser/history.mjs $(REPORT)/history.html $(REPORT)
 
-figures-report: $(REPORT)/report.html
-	$(BIN)/examples/synthetic history $(REPORT)/history $(MMTORTURE_CORPUS)
+figures-report: $(REPORT)/report.html $(REPORT)/history.html
 
 # With SIGKILL, at random moments.
 KILLS ?= 50

@@ -5,6 +5,7 @@ mod synthetic;
 
 use mmtorture_harness::history::History;
 use mmtorture_harness::record::Run;
+use mmtorture_harness::report::{history_page, Account};
 use std::path::PathBuf;
 use std::time::Instant;
 use synthetic::Spec;
@@ -21,7 +22,13 @@ fn main() {
     println!("{} consoles with a failure", consoles.len());
     let spec = Spec { cells: 10_000, failures: 200, day: 0, first_console: 0 };
     match what.as_str() {
-        "run" => println!("{}", synthetic::write(&folder, &spec, &consoles).dir.display()),
+        "run" => {
+            let run = synthetic::write(&folder, &spec, &consoles);
+            // Of the first bug, which the page shows unfolded.
+            let account = Account::read(&run).unwrap();
+            synthetic::bisect(&run, &account.trials[account.bugs[0].trial]);
+            println!("{}", run.dir.display());
+        }
         "history" => history(&folder, &spec, &consoles),
         _ => {
             eprintln!("{USAGE}");
@@ -60,4 +67,7 @@ fn history(folder: &std::path::Path, spec: &Spec, consoles: &[synthetic::Console
     let start = Instant::now();
     History::open(folder).unwrap().signatures().unwrap();
     println!("opened, brought up to date, all listed: {:.1} ms", start.elapsed().as_secs_f64() * 1000.0);
+    let start = Instant::now();
+    let page = history_page(&history.overview(1000).unwrap(), "results");
+    println!("the page of them: {:.1} ms, {} bytes", start.elapsed().as_secs_f64() * 1000.0, page.len());
 }

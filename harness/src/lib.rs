@@ -11,6 +11,7 @@ pub mod cache;
 pub mod clock;
 pub mod cmd;
 pub mod cover;
+pub mod decoded;
 pub mod error;
 pub mod ext4;
 pub mod files;

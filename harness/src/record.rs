@@ -28,6 +28,7 @@ const PART: &str = "part.json";
 pub(crate) const MATRIX: &str = "matrix.yaml";
 pub(crate) const CELLS: &str = "cells";
 pub(crate) const BISECT: &str = "bisect";
+const SETTINGS: &str = "settings";
 const REPRODUCE: &str = "reproduce.json";
 
 /// How far a run is.
@@ -154,7 +155,8 @@ pub struct Bisection {
     pub patches: Vec<String>,
     /// What was seen, by number of patches applied.
     pub tallies: Vec<Tally>,
-    /// How likely each patch is, and at the end "none of them".
+    /// How likely each patch is, and at the end "none of them". Empty in runs of versions that did not keep it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub posterior: Vec<f64>,
     /// What its trials and their kernels took, in seconds.
     pub seconds: f64,
@@ -427,7 +429,13 @@ impl Run {
     /// # Errors
     /// Its folder cannot be made.
     pub fn bisect_log(&self, cell: &str, signature: &str) -> Result<PathBuf> {
-        Ok(self.bisect_dir()?.join(format!("{}.log.jsonl", bisect_name(cell, signature))))
+        self.bisect_dir()?;
+        Ok(self.bisect_log_file(cell, signature))
+    }
+
+    /// The same, whose folder may not be there.
+    pub fn bisect_log_file(&self, cell: &str, signature: &str) -> PathBuf {
+        self.dir.join(BISECT).join(format!("{}.log.jsonl", bisect_name(cell, signature)))
     }
 
     /// The log of the search for the settings that this failure needs.
@@ -448,7 +456,7 @@ impl Run {
     }
 
     fn settings_dir(&self) -> Result<PathBuf> {
-        let folder = self.dir.join(BISECT).join("settings");
+        let folder = self.dir.join(BISECT).join(SETTINGS);
         files::create_dir(&folder)?;
         Ok(folder)
     }
@@ -470,6 +478,16 @@ impl Run {
             .filter(|path| path.extension().is_some_and(|e| e == "json"))
             .map(|path| Ok(files::read_json(path)?))
             .collect()
+    }
+
+    /// The searches for the settings that failures need, by cell.
+    ///
+    /// # Errors
+    /// A file is damaged.
+    pub fn needs(&self) -> Result<Vec<Needs>> {
+        let paths = sorted(&self.dir.join(BISECT).join(SETTINGS))?;
+        let results = paths.iter().filter(|path| path.extension().is_some_and(|e| e == "json"));
+        results.map(|path| Ok(files::read_json(path)?)).collect()
     }
 
     /// Writes what running a failure again came to: such a run is of one cell.

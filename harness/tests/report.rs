@@ -5,7 +5,9 @@ mod common;
 #[path = "common/synthetic.rs"]
 mod synthetic;
 
+use clap::Parser;
 use common::{repository, Bench, Said};
+use mmtorture_harness::cmd::Cli;
 use mmtorture_harness::record::Run;
 use mmtorture_harness::report::{self, Account, FORMATS};
 use mmtorture_harness::trial::console::{Console, CONSOLE, PACKED};
@@ -106,6 +108,109 @@ fn a_page_runs_no_script_but_its_own_and_loads_nothing() {
     let data = page.split("id=\"data\">").nth(1).unwrap().split("</script>").next().unwrap();
     assert!(!data.contains('<'));
     serde_json::from_str::<serde_json::Value>(data).unwrap();
+}
+
+/// A small run whose first bug was bisected, with that bisection's files: result and log.
+fn bisected(results: &Path) -> (Run, PathBuf, PathBuf) {
+    let run = small(results);
+    let account = Account::read(&run).unwrap();
+    let trial = &account.trials[account.bugs[0].trial];
+    let bisection = synthetic::bisect(&run, trial);
+    let log = run.bisect_log(&bisection.cell, &bisection.signature).unwrap();
+    let result = PathBuf::from(log.to_string_lossy().replace(".log.jsonl", ".json"));
+    (run, result, log)
+}
+
+/// The first bug's bisection and all that belongs to it, as the page has it.
+fn drawn(page: &str) -> &str {
+    page.split("<div class=\"bisection\">").nth(1).unwrap().split("</div></details>").next().unwrap()
+}
+
+#[test]
+fn a_bisection_is_drawn_trial_by_trial() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, _, log) = bisected(dir.path());
+    let page = render(&run, "html");
+    let trials = std::fs::read_to_string(log).unwrap().lines().count() - 1;
+    assert!(trials > 10, "{trials}");
+    let drawn = drawn(&page);
+    let count = |what: &str| drawn.matches(what).count();
+    let marks = ["hit", "clean", "silent"].map(|class| count(&format!(" class=\"{class}\"")));
+    assert_eq!(marks.iter().sum::<usize>(), trials, "{marks:?}");
+    assert!(marks.iter().all(|&n| n > 0), "{marks:?}");
+    assert_eq!(count("<tr><td class=\"n\">"), trials, "the same in words");
+    let Account { bisections, .. } = Account::read(&run).unwrap();
+    let posterior = &bisections[0].result.posterior;
+    let last = format!("In the end: 6 mm-the-change-number-6 {:.1} %.", (posterior[5] * 1000.0).floor() / 10.0);
+    assert!(drawn.contains(&last), "{last}");
+    for format in ["html", "markdown", "mail", "json"] {
+        assert!(render(&run, format).contains("irrelevant"), "{format}: which settings it needs");
+    }
+}
+
+#[test]
+fn what_an_older_version_did_not_keep_of_a_bisection_stops_no_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, result, log) = bisected(dir.path());
+    let tells = |why: &str| {
+        for format in FORMATS {
+            render(&run, format.name);
+        }
+        let page = render(&run, "html");
+        assert!(page.contains(&format!("How it went is not drawn: {why}")), "{why}");
+        assert!(!page.contains("class=\"course\"") && page.contains("culprit: series-a/0006"));
+    };
+    let (whole, kept) = (std::fs::read(&log).unwrap(), std::fs::read(&result).unwrap());
+    std::fs::write(&log, b"{\"event\":\"guess\"}\n").unwrap();
+    tells("its log is damaged or of another version");
+    // Another model came to this.
+    std::fs::write(&log, &whole[..whole.len() / 3]).unwrap();
+    tells("the version that made it counted otherwise");
+    std::fs::remove_file(&log).unwrap();
+    tells("its log is not there");
+    let mut older: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    older.as_object_mut().unwrap().remove("posterior").unwrap();
+    std::fs::write(&result, serde_json::to_vec(&older).unwrap()).unwrap();
+    tells("the version that made it did not keep how likely each patch is");
+}
+
+#[test]
+fn the_commands_to_copy_are_ones_that_there_are() {
+    let bench = Bench::new();
+    let run = small(&bench.path("results"));
+    let account = Account::read(&run).unwrap();
+    let trial = &account.trials[account.bugs[0].trial];
+    let all = [
+        Some(account.show(trial)),
+        Some(account.reproduce(trial)),
+        Some(account.bundle(trial)),
+        account.bisect(trial),
+        Some(account.bisect_settings(trial)),
+        Some(account.command(trial)),
+    ];
+    let page = render(&run, "html");
+    for command in all.map(Option::unwrap) {
+        Cli::try_parse_from(command.split(' ')).unwrap_or_else(|e| panic!("{command}: {e}"));
+        assert!(page.contains(&format!(">{command}</code>")), "{command}");
+    }
+    let words: Vec<String> = account.show(trial).split(' ').skip(1).map(str::to_owned).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let title = trial.finding().unwrap().title.clone();
+    let said = bench.run(&words).expect(0, &[]);
+    assert!(said.stdout.contains(&title), "{}", said.stdout);
+    // Only a whole series has a patch to look for.
+    let base = account.trials.iter().find(|t| t.variant == "base").unwrap();
+    assert_eq!(account.bisect(base), None);
+}
+
+#[test]
+fn a_run_shows_which_settings_its_failures_need() {
+    let bench = Bench::new();
+    bisected(&bench.path("results"));
+    let said = bench.run(&["show", "latest"]).expect(0, &[]);
+    assert!(said.stdout.contains("thp=always: needed, confidence 97.3 %"), "{}", said.stdout);
+    let json = bench.run(&["show", "latest", "--format", "json"]).expect(0, &[]).json();
+    assert_eq!(json["needs"][0]["settings"][1]["verdict"], "irrelevant");
 }
 
 #[test]

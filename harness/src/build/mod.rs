@@ -15,7 +15,7 @@ mod source;
 mod toolchain;
 mod tree;
 
-pub use kernel::{Kernel, Meta, KERNELS, META};
+pub use kernel::{Kernel, Meta, KERNELS, META, VMLINUX};
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
@@ -155,7 +155,7 @@ impl<'a> Builder<'a> {
             };
             let kernel = Kernel::hold(self.cache, key, self.interrupt, |half| {
                 copy(&site.make.tree.path("arch/x86/boot/bzImage"), &half.join(kernel::IMAGE))?;
-                copy(&site.make.tree.path("vmlinux"), &half.join(kernel::VMLINUX))?;
+                copy(&site.make.tree.path("vmlinux"), &half.join(VMLINUX))?;
                 files::write(&half.join(kernel::CONFIG), site.config.as_bytes())?;
                 Ok(files::write_json(&half.join(META), &meta)?)
             })?;

@@ -1,16 +1,21 @@
 //! `mmtorture history`.
 
-use super::{print, print_json, Format, ResultsArg};
+use super::{print, ResultsArg};
 use crate::error::{Error, Result};
-use crate::history::{self, History, Sighting, When};
-use crate::report::text;
+use crate::files;
+use crate::history::{self, History, Sighting, Signature, When};
+use crate::report::{self, text};
 use crate::table::table;
+use anyhow::Context;
 use std::fmt::Write;
+use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   mmtorture history                          all that was ever found, the newest first
   mmtorture history migrate_pages_batch      when it was first seen, and the last run before that did not see it
+  mmtorture history --format html -o history.html
+                                             all of it as a page: signatures by run, and what is known of each
   mmtorture history --rebuild                make the index anew from the runs' folders")]
 pub(super) struct Args {
     /// A finding's signature or title, or a part of one
@@ -18,11 +23,29 @@ pub(super) struct Args {
     /// Make the index anew from the runs' folders; runs whose folders are gone are forgotten
     #[arg(long)]
     rebuild: bool,
-    /// How to print it
+    /// What to make of it
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: Form,
+    /// Where to write it; standard output if it is not given
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The newest so many runs are columns of the page
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    runs: u32,
     #[command(flatten)]
     results: ResultsArg,
+}
+
+/// What is made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Form {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+    /// One self-contained page for a browser.
+    Html,
 }
 
 pub(super) fn run(args: &Args) -> Result<u8> {
@@ -31,43 +54,68 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         return Err(Error::request(format!("there is no folder {}, expected one with runs in it", results.display())));
     }
     let history = if args.rebuild { History::rebuild(results)? } else { History::open(results)? };
-    let Some(asked) = &args.signature else {
-        let all = history.signatures()?;
-        if args.format == Format::Json {
-            print_json(&all)?;
-        } else if all.is_empty() {
-            eprintln!("nothing was found in any run in {}", results.display());
-        } else {
-            let rows: Vec<_> = all
-                .iter()
-                .map(|s| {
-                    let (first, last) = (day(&s.first), day(&s.last));
-                    vec![text::line(&s.title), first, last, s.runs.to_string(), s.trials.to_string()]
-                })
-                .collect();
-            print(&table(&["FINDING", "FIRST SEEN", "LAST SEEN", "RUNS", "TRIALS"], &rows))?;
-        }
-        return Ok(0);
-    };
-    let chosen = history.matching(asked)?;
-    if chosen.is_empty() {
+    let text = made(&history, args)?;
+    match &args.output {
+        Some(path) => files::write(path, text.as_bytes())?,
+        None => print(&text)?,
+    }
+    Ok(0)
+}
+
+fn made(history: &History, args: &Args) -> Result<String> {
+    let results = &args.results.dir;
+    let chosen = args.signature.as_ref().map(|asked| history.matching(asked)).transpose()?;
+    if let (Some([]), Some(asked)) = (chosen.as_deref(), &args.signature) {
         let index = history::path(results);
         return Err(Error::request(format!(
             "no finding '{asked}' in {}; `mmtorture history` lists them",
             index.display()
         )));
     }
+    if args.format == Form::Html {
+        let mut overview = history.overview(args.runs as usize)?;
+        if let Some(chosen) = chosen {
+            overview.rows.retain(|row| chosen.contains(&row.when.signature.signature));
+        }
+        return Ok(report::history_page(&overview, &results.display().to_string()));
+    }
+    let Some(chosen) = chosen else {
+        let all = history.signatures()?;
+        if all.is_empty() {
+            eprintln!("nothing was found in any run in {}", results.display());
+        }
+        return if args.format == Form::Json { json(&all) } else { Ok(list(&all)) };
+    };
     let mut whens = Vec::new();
     for one in chosen {
         whens.extend(history.when(&one)?);
     }
-    if args.format == Format::Json {
-        print_json(&whens)?;
-    } else {
-        let texts: Vec<_> = whens.iter().map(tell).collect();
-        print(&texts.join("\n"))?;
+    if args.format == Form::Json {
+        return json(&whens);
     }
-    Ok(0)
+    Ok(whens.iter().map(tell).collect::<Vec<_>>().join("\n"))
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(value).context("cannot make JSON of it")?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// A line for each signature; nothing if there is none.
+fn list(all: &[Signature]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = all
+        .iter()
+        .map(|s| {
+            let known = if s.known.is_some() { " (known)" } else { "" };
+            let (first, last) = (day(&s.first), day(&s.last));
+            vec![format!("{}{known}", text::line(&s.title)), first, last, s.runs.to_string(), s.trials.to_string()]
+        })
+        .collect();
+    table(&["FINDING", "FIRST SEEN", "LAST SEEN", "RUNS", "TRIALS"], &rows)
 }
 
 fn day(sighting: &Sighting) -> String {
@@ -80,6 +128,9 @@ fn tell(when: &When) -> String {
     let s = &when.signature;
     let place = |sighting: &Sighting| format!("{}  {}", day(sighting), sighting.run);
     let mut out = format!("{}\n  {}\n", text::line(&s.title), text::line(&s.signature));
+    if let Some(reason) = &s.known {
+        let _ = writeln!(out, "  known issue   {}", text::line(reason));
+    }
     let clean = |sighting: &Option<Sighting>| sighting.as_ref().map_or_else(|| "-".to_owned(), place);
     let _ = writeln!(out, "  clean before  {}", clean(&when.clean_before));
     let _ = writeln!(out, "  first seen    {}", place(&s.first));

@@ -1,7 +1,8 @@
 //! `mmtorture scan`.
 
 use super::print;
-use super::symbols::{self, Symbolized, Symbols};
+use super::symbols;
+use crate::decoded::{Symbolized, Symbols};
 use crate::error::{Error, Result};
 use crate::matrix::yaml;
 use crate::oracle::expect::Expectations;
@@ -71,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
         found: false,
         logs: 0,
         summary: Vec::new(),
-        symbols: vmlinux.as_ref().map(|file| Symbols::new(file, &args.symbols)),
+        symbols: vmlinux.as_ref().map(|file| args.symbols.symbols(file)),
     };
     for log in &args.logs {
         if log == "-" {
@@ -183,7 +184,10 @@ impl Scan<'_> {
     fn finding(&mut self, file: &str, mut finding: Finding, names: &Identities) -> Result<()> {
         finding.expected = self.expectations.reason(&finding, self.today);
         self.found |= finding.expected.is_none() && !finding.class.is_noise();
-        let symbols = self.symbols.as_mut().map(|symbols| symbols.apply(&finding, names));
+        let symbols = self.symbols.as_mut().map(|symbols| {
+            let verdict = names.at(finding.end_byte).compare(symbols.identity());
+            symbols.apply(&finding, verdict)
+        });
         if self.format == ScanFormat::Json {
             return print(&(json(file, &finding, symbols)? + "\n"));
         }

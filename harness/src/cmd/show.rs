@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::oracle::Finding;
 use crate::prune;
 use crate::record::Run;
+use crate::report::decode::decode;
 use crate::run::summary;
 use crate::trial::dump::Core;
 use crate::trial::{self, console, Trial, EVENTS};
@@ -44,15 +45,20 @@ pub(super) fn run(args: &Args) -> Result<u8> {
 
 fn show_run(run: &Run, trials: &[(PathBuf, Trial)], format: Format) -> Result<()> {
     let (header, cells, bisections) = (run.header()?, run.cells()?, run.bisections()?);
-    let (planned, reproduction): (Vec<_>, _) = (trials.iter().map(|(_, t)| t).collect(), run.reproduction()?);
+    let (needs, reproduction) = (run.needs()?, run.reproduction()?);
+    let planned: Vec<_> = trials.iter().map(|(_, t)| t).collect();
     if format == Format::Json {
         return print_json(&serde_json::json!({
-            "run": header, "trials": planned, "bisections": bisections, "reproduction": reproduction
+            "run": header, "trials": planned, "bisections": bisections, "needs": needs,
+            "reproduction": reproduction
         }));
     }
     print(&summary::run(&header, &cells, &planned, &bisections, &run.dir.display().to_string()))?;
     if let Some(gone) = prune::gone(&header, trials.iter().map(|(dir, trial)| (dir, trial))) {
         print(&format!("{gone}\n"))?;
+    }
+    for needs in &needs {
+        print(&format!("\n{}", summary::needs(needs)))?;
     }
     reproduction.map_or(Ok(()), |r| print(&format!("\n{}", r.text())))
 }
@@ -74,6 +80,9 @@ fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format)
         return print_json(&chosen.iter().map(|(_, t)| t).collect::<Vec<_>>());
     }
     let (mut text, header) = (String::new(), run.header()?);
+    let findings: Vec<_> =
+        chosen.iter().flat_map(|(_, trial)| trial.seen.findings.iter().map(|f| (trial.kernel.as_str(), f))).collect();
+    let mut decoded = decode(&findings).into_iter();
     for (dir, trial) in chosen {
         let _ = writeln!(text, "{} seed {}: {}", trial.cell, trial.seed, summary::one_line(trial));
         let times = &trial.seen.times;
@@ -121,6 +130,10 @@ fn show_cell(run: &Run, trials: &[(PathBuf, Trial)], cell: &str, format: Format)
             let expected = finding.expected.as_ref().map_or_else(String::new, |why| format!(" (expected: {why})"));
             let _ = writeln!(text, "\n{}{consequence}{expected}", finding.title);
             text.push_str(&report(dir, finding)?);
+            if let Some(decoded) = decoded.next().flatten() {
+                text.push('\n');
+                text.extend(decoded.text().lines().map(|line| format!("    {}\n", plain(line).trim_end())));
+            }
         }
         text.push('\n');
     }

@@ -7,8 +7,10 @@
 
 mod question;
 mod store;
+mod told;
 
-pub use question::{Sighting, Signature, Variant, When};
+pub use question::{Over, Overview, Sighting, Signature, Variant, When};
+pub use told::{Night, Ran};
 
 use crate::error::Result;
 use crate::plan::Cell;
@@ -239,5 +241,13 @@ impl History {
     /// The index cannot be read.
     pub fn when(&self, signature: &str) -> Result<Option<When>> {
         Ok(question::when(&self.db, signature).context("the history cannot be read")?)
+    }
+
+    /// All signatures over the newest `most` runs.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn overview(&self, most: usize) -> Result<Overview> {
+        Ok(question::overview(&self.db, most).context("the history cannot be read")?)
     }
 }

@@ -1,6 +1,7 @@
 //! The index's tables, and how a run gets into them.
 
 use super::Trouble;
+use crate::oracle::{Finding, Severity};
 use crate::outcome::Outcome;
 use crate::plan::Cell;
 use crate::record::{Header, Run};
@@ -10,11 +11,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 
 /// The version of the tables.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
-/// `sighting` has a row for each trial that a finding decided; `ran` one for each variant and workload of a run, whatever
+/// From version 2, which passed over what was expected. Runs that are in it stay so: their folders may be gone.
+const FROM_2: &str = "
+ALTER TABLE tally ADD COLUMN known INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tally ADD COLUMN reason TEXT;
+";
+
+/// `sighting` has a row for each finding that decided a trial or was expected in one; `ran` one for each variant and workload of a run, whatever
 /// it came to; `part` names the runs that a run was merged
-/// from, or the run itself; `tally` what `sighting` says of a run and a signature, so that a list of all does not read all of it.
+/// from, or the run itself; `tally` what `sighting` says of a run and a signature, so that a list of all does not read all of it:
+/// trials that saw it, and in how many of them it was a known issue, with the reason why it is none of ours.
 const TABLES: &str = "
 CREATE TABLE run (
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, stamp TEXT NOT NULL, matrix TEXT NOT NULL, state TEXT NOT NULL,
@@ -37,7 +45,7 @@ CREATE INDEX sighting_run ON sighting (run);
 CREATE TABLE tally (
     signature INTEGER NOT NULL REFERENCES signature, run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
     variant TEXT NOT NULL, workload TEXT NOT NULL, trials INTEGER NOT NULL, cells INTEGER NOT NULL,
-    PRIMARY KEY (signature, run, variant, workload)
+    known INTEGER NOT NULL DEFAULT 0, reason TEXT, PRIMARY KEY (signature, run, variant, workload)
 ) WITHOUT ROWID;
 CREATE INDEX tally_run ON tally (run);
 CREATE TABLE part (
@@ -59,6 +67,7 @@ pub fn prepare(db: &Connection) -> Result<(), Trouble> {
     let made = match version(db)? {
         VERSION => Ok(()),
         0 => db.execute_batch(&format!("{TABLES} PRAGMA user_version = {VERSION};")).map_err(Trouble::from),
+        2 => db.execute_batch(&format!("{FROM_2} PRAGMA user_version = {VERSION};")).map_err(Trouble::from),
         other => Err(Trouble::Damaged(anyhow::anyhow!("version {other}, expected {VERSION}"))),
     };
     db.execute_batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
@@ -108,7 +117,7 @@ pub fn put(db: &Connection, stamp: &str, header: &Header, cells: &[Cell], trials
     let workloads: BTreeMap<&str, &str> = cells.iter().map(|c| (c.id.as_str(), c.workload.as_str())).collect();
     let workload = |trial: &Trial| workloads.get(trial.cell.as_str()).copied().unwrap_or_default();
     let mut ran: BTreeMap<(&str, &str), Ran> = BTreeMap::new();
-    let mut tally: BTreeMap<(i64, &str, &str), (i64, BTreeSet<&str>)> = BTreeMap::new();
+    let mut tally: BTreeMap<(i64, &str, &str), Tally> = BTreeMap::new();
     for trial in trials {
         let key = (trial.variant.as_str(), workload(trial));
         let sum = ran.entry(key).or_default();
@@ -117,25 +126,23 @@ pub fn put(db: &Connection, stamp: &str, header: &Header, cells: &[Cell], trials
         sum.torture_ms += (trial.exposure() * 1000.0) as i64;
         sum.wall_ms += i64::try_from(trial.seen.times.end_ms).unwrap_or(i64::MAX >> 20);
         sum.kernel = &trial.kernel;
-        let Some(finding) = trial.finding() else { continue };
-        db.prepare_cached("INSERT INTO signature (text, title) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-            .execute([&finding.signature, &finding.title])?;
-        let signature: i64 = db
-            .prepare_cached("SELECT n FROM signature WHERE text = ?1")?
-            .query_row([&finding.signature], |row| row.get(0))?;
-        let after = trial.seen.times.to_finding().and_then(|t| i64::try_from(t.as_millis()).ok());
-        db.prepare_cached("INSERT OR IGNORE INTO sighting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
-            signature,
-            run,
-            trial.cell,
-            trial.seed.to_string(),
-            key.0,
-            key.1,
-            after
-        ])?;
-        let tally = tally.entry((signature, key.0, key.1)).or_default();
-        tally.0 += 1;
-        tally.1.insert(&trial.cell);
+        for finding in seen(trial) {
+            db.prepare_cached("INSERT INTO signature (text, title) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                .execute([&finding.signature, &finding.title])?;
+            let signature: i64 = db
+                .prepare_cached("SELECT n FROM signature WHERE text = ?1")?
+                .query_row([&finding.signature], |row| row.get(0))?;
+            // What was expected did not end the trial: when it came is not on record.
+            let after = trial.seen.times.to_finding().filter(|_| finding.expected.is_none());
+            let after = after.and_then(|t| i64::try_from(t.as_millis()).ok());
+            db.prepare_cached("INSERT OR IGNORE INTO sighting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+                .execute(params![signature, run, trial.cell, trial.seed.to_string(), key.0, key.1, after])?;
+            let tally = tally.entry((signature, key.0, key.1)).or_default();
+            tally.trials += 1;
+            tally.cells.insert(&trial.cell);
+            tally.known += i64::from(finding.expected.is_some());
+            tally.reason = finding.expected.as_deref().or(tally.reason);
+        }
     }
     for ((variant, workload), sum) in ran {
         db.prepare_cached("INSERT INTO ran VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
@@ -149,10 +156,18 @@ pub fn put(db: &Connection, stamp: &str, header: &Header, cells: &[Cell], trials
             sum.wall_ms
         ])?;
     }
-    for ((signature, variant, workload), (trials, cells)) in tally {
-        let cells = i64::try_from(cells.len()).unwrap_or_default();
-        db.prepare_cached("INSERT INTO tally VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-            .execute(params![signature, run, variant, workload, trials, cells])?;
+    for ((signature, variant, workload), tally) in tally {
+        let cells = i64::try_from(tally.cells.len()).unwrap_or_default();
+        db.prepare_cached("INSERT INTO tally VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+            signature,
+            run,
+            variant,
+            workload,
+            tally.trials,
+            cells,
+            tally.known,
+            tally.reason
+        ])?;
     }
     Ok(())
 }
@@ -176,6 +191,26 @@ fn overlaps(db: &Connection, run: i64, how: &str) -> Result<std::vec::IntoIter<i
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query_map([run], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<Vec<i64>>>()?.into_iter())
+}
+
+/// The finding that decided a trial, and those that somebody expected, each signature once.
+fn seen(trial: &Trial) -> Vec<&Finding> {
+    let expected = trial.seen.findings.iter().filter(|f| f.expected.is_some() && f.severity > Severity::Info);
+    let mut seen: Vec<&Finding> = Vec::new();
+    for finding in trial.finding().into_iter().chain(expected) {
+        if !seen.iter().any(|other| other.signature == finding.signature) {
+            seen.push(finding);
+        }
+    }
+    seen
+}
+
+#[derive(Default)]
+struct Tally<'a> {
+    trials: i64,
+    cells: BTreeSet<&'a str>,
+    known: i64,
+    reason: Option<&'a str>,
 }
 
 #[derive(Default)]

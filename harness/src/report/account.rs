@@ -1,10 +1,12 @@
 //! A run as all reports tell it. Pure.
 
+use super::course::Step;
 use super::text;
+use crate::decoded::Symbolized;
 use crate::oracle::{self, Finding};
 use crate::outcome::Outcome;
 use crate::plan::Cell;
-use crate::record::{Bisection, Header, State};
+use crate::record::{Bisection, Header, Needs, State};
 use crate::trial::Trial;
 use std::collections::BTreeMap;
 
@@ -20,7 +22,9 @@ pub struct Account {
     /// The planned trials that came to an outcome, by cell and seed.
     pub trials: Vec<Trial>,
     /// The bisections.
-    pub bisections: Vec<Bisection>,
+    pub bisections: Vec<Bisected>,
+    /// The searches for the settings that failures need.
+    pub needs: Vec<Needs>,
     /// What broke: by how many trials it broke, the most first.
     pub bugs: Vec<Bug>,
     /// The run's folder.
@@ -42,6 +46,26 @@ pub struct Bug {
     pub also: Vec<String>,
     /// The console around the best report, if it was kept.
     pub console: Option<Console>,
+    /// Its stack with files and lines, where its kernel's symbols are at hand.
+    pub decoded: Option<Symbolized>,
+}
+
+/// A bisection.
+#[derive(Debug, Clone)]
+pub struct Bisected {
+    /// What it came to.
+    pub result: Bisection,
+    /// How it went there, if its log tells that.
+    pub course: Course,
+}
+
+/// How a bisection went.
+#[derive(Debug, Clone)]
+pub enum Course {
+    /// Trial by trial.
+    Known(Vec<Step>),
+    /// That cannot be told, and why.
+    Unknown(String),
 }
 
 /// A part of a console, as UTF-8 without trust; the bytes that are none are replaced.
@@ -88,15 +112,9 @@ impl Verdict {
 }
 
 impl Account {
-    /// Groups the trials' deciding findings. The consoles are for the caller to fill in.
-    pub fn new(
-        header: Header,
-        matrix: String,
-        cells: Vec<Cell>,
-        trials: Vec<Trial>,
-        bisections: Vec<Bisection>,
-        place: String,
-    ) -> Self {
+    /// Groups the trials' deciding findings. The consoles, the decoded stacks, the bisections and what settings are needed
+    /// are for the caller to fill in.
+    pub fn new(header: Header, matrix: String, cells: Vec<Cell>, trials: Vec<Trial>, place: String) -> Self {
         let found: Vec<(usize, &Finding)> =
             trials.iter().enumerate().filter_map(|(i, t)| Some((i, t.finding()?))).collect();
         let findings: Vec<&Finding> = found.iter().map(|(_, f)| *f).collect();
@@ -111,11 +129,11 @@ impl Account {
                     }
                 }
                 let trials = group.members.iter().map(|&m| found[m].0).collect();
-                Bug { finding, trial: found[group.best].0, trials, also, console: None }
+                Bug { finding, trial: found[group.best].0, trials, also, console: None, decoded: None }
             })
             .collect();
         bugs.sort_by_key(|bug| std::cmp::Reverse(bug.trials.len()));
-        Self { header, matrix, cells, trials, bisections, bugs, place, gone: None }
+        Self { header, matrix, cells, trials, bisections: Vec::new(), needs: Vec::new(), bugs, place, gone: None }
     }
 
     /// How many trials came to what.
@@ -181,10 +199,20 @@ impl Account {
     }
 
     /// The bisection of a bug.
-    pub fn bisection(&self, bug: &Bug) -> Option<&Bisection> {
-        self.bisections.iter().find(|b| b.signature == bug.finding.signature).or_else(|| {
-            self.bisections.iter().find(|b| bug.trials.iter().any(|&t| self.trials[t].finding_has(&b.signature)))
-        })
+    pub fn bisection(&self, bug: &Bug) -> Option<&Bisected> {
+        let of = |signature: &str| self.bisections.iter().find(|b| b.result.signature == signature);
+        of(&bug.finding.signature)
+            .or_else(|| self.bisections.iter().find(|b| self.is_seen_as(bug, &b.result.signature)))
+    }
+
+    /// What settings a bug needs, by cell.
+    pub fn needs<'a>(&'a self, bug: &'a Bug) -> impl Iterator<Item = &'a Needs> {
+        self.needs.iter().filter(|needs| self.is_seen_as(bug, &needs.signature))
+    }
+
+    /// Whether one of a bug's trials was decided by a finding of that signature.
+    fn is_seen_as(&self, bug: &Bug, signature: &str) -> bool {
+        bug.finding.signature == signature || bug.trials.iter().any(|&t| self.trials[t].finding_has(signature))
     }
 
     /// Seconds of torture until this bug showed, sorted, for the trials where that is known.
@@ -226,7 +254,40 @@ impl Account {
 
     /// The command that shows a trial's cell.
     pub fn show(&self, trial: &Trial) -> String {
-        format!("mmtorture show {}", text::shell(&format!("{}/{}", self.place, trial.cell)))
+        format!("mmtorture show {}", self.named(trial))
+    }
+
+    /// The command that runs a trial's cell ten times to see how often it fails so, with the seed that did first.
+    pub fn reproduce(&self, trial: &Trial) -> String {
+        // Without a seed it takes the cell's first trial that failed.
+        let first = self.trials.iter().find(|t| t.cell == trial.cell && t.finding().is_some());
+        let seed = match first {
+            Some(first) if first.seed != trial.seed => format!(" --seed {}", trial.seed),
+            _ => String::new(),
+        };
+        format!("mmtorture reproduce {}{seed}", self.named(trial))
+    }
+
+    /// The command that packs a trial up for a machine that has QEMU alone.
+    pub fn bundle(&self, trial: &Trial) -> String {
+        format!("{} --bundle {}", self.reproduce(trial), text::shell(&format!("{}.tar.zst", trial.cell)))
+    }
+
+    /// The command that looks for the patch behind a bug, or goes on looking; none if its variant has not a whole series.
+    pub fn bisect(&self, trial: &Trial) -> Option<String> {
+        // `SERIES/SELECTION`, and `+DIMENSION=SETTING` for what is built in.
+        let whole = trial.variant.split('+').next().is_some_and(|name| name.ends_with("/all"));
+        whole.then(|| format!("mmtorture bisect {}", self.named(trial)))
+    }
+
+    /// The command that says which of its cell's settings a bug needs.
+    pub fn bisect_settings(&self, trial: &Trial) -> String {
+        format!("mmtorture bisect {} --over settings", self.named(trial))
+    }
+
+    /// A trial's cell as commands name it.
+    fn named(&self, trial: &Trial) -> String {
+        text::shell(&format!("{}/{}", self.place, trial.cell))
     }
 
     /// Trials that say nothing about the kernel, by outcome and reason; with how many, and the first of them.

@@ -22,8 +22,13 @@ pub fn render(account: &Account) -> String {
             let console = bug.console.as_ref().map(|c| {
                 json!({"first_line": c.first_line, "before": c.before, "report": c.report, "left_out": c.left_out, "after": c.after})
             });
+            let mut finding = json!(bug.finding);
+            if let Some(decoded) = &bug.decoded {
+                // What it adds is plain text and numbers: that cannot fail.
+                let _ = decoded.put_into(&mut finding);
+            }
             json!({
-                "finding": bug.finding,
+                "finding": finding,
                 "also_seen_as": bug.also,
                 "best": {"cell": trial.cell, "seed": trial.seed},
                 "trials": bug.trials.iter().map(|&t| json!({"cell": account.trials[t].cell, "seed": account.trials[t].seed})).collect::<Vec<_>>(),
@@ -76,7 +81,8 @@ pub fn render(account: &Account) -> String {
         "outcomes": counts,
         "not_run": account.missing(),
         "bugs": bugs,
-        "bisections": account.bisections,
+        "bisections": account.bisections.iter().map(|b| &b.result).collect::<Vec<_>>(),
+        "needs": account.needs,
         "says_nothing": not_exercised,
         "counters": moved,
         "cells": account.cells,

@@ -54,8 +54,10 @@ fn subject(account: &Account) -> String {
         return format!("[mmtorture] {}: {}", text::line(&account.header.matrix), text::line(&account.headline()));
     };
     let title = text::line(&bug.finding.title);
-    let blamed =
-        account.bisection(bug).and_then(|b| b.subject.as_deref()).map(|s| format!(" after \"{}\"", text::line(s)));
+    let blamed = account
+        .bisection(bug)
+        .and_then(|b| b.result.subject.as_deref())
+        .map(|s| format!(" after \"{}\"", text::line(s)));
     let others = match account.bugs.len() - 1 {
         0 => String::new(),
         n => format!(" and {n} more"),
@@ -88,8 +90,14 @@ fn tell(out: &mut String, account: &Account, n: usize, bug: &Bug) {
         );
     }
     if let Some(bisection) = account.bisection(bug) {
-        let _ = write!(out, "\nBisection over {}:\n\n", text::line(&bisection.series));
-        for line in summary::bisection(bisection).lines() {
+        let _ = write!(out, "\nBisection over {}:\n\n", text::line(&bisection.result.series));
+        for line in summary::bisection(&bisection.result).lines() {
+            let _ = writeln!(out, "  {}", text::line(line));
+        }
+    }
+    for needs in account.needs(bug) {
+        out.push_str("\nWhat it needs of its settings:\n\n");
+        for line in summary::needs(needs).lines() {
             let _ = writeln!(out, "  {}", text::line(line));
         }
     }
@@ -102,6 +110,10 @@ fn tell(out: &mut String, account: &Account, n: usize, bug: &Bug) {
             }
         }
         _ => {}
+    }
+    if let Some(decoded) = bug.decoded.as_ref().filter(|_| n < MAX_REPORTS) {
+        let stack = decoded.text();
+        let _ = write!(out, "\nIn the source:\n\n{}", text::visible(text::head(&stack, MAX_REPORT)));
     }
     let trial = &account.trials[bug.trial];
     let _ = writeln!(out, "\nTo reproduce (seed {}):\n\n  {}", trial.seed, account.command(trial));

@@ -49,12 +49,20 @@ pub fn render(account: &Account) -> String {
             let _ = writeln!(out, "- in {k} of {} on {}", text::count(of, "trial"), code(variant));
         }
         if let Some(bisection) = account.bisection(bug) {
-            let _ = writeln!(out, "\n{}", fenced(&summary::bisection(bisection)));
+            let _ = writeln!(out, "\n{}", fenced(&summary::bisection(&bisection.result)));
+        }
+        for needs in account.needs(bug) {
+            let _ = writeln!(out, "\n{}", fenced(&summary::needs(needs)));
         }
         let _ = writeln!(out, "\n{}", fenced(&account.command(&account.trials[bug.trial])));
         if let Some(console) = bug.console.as_ref().filter(|c| n < MAX_REPORTS && !c.report.is_empty()) {
             let report = text::head(&console.report, MAX_REPORT);
             let _ = writeln!(out, "\n<details><summary>Report</summary>\n\n{}\n</details>", fenced(report));
+        }
+        if let Some(decoded) = bug.decoded.as_ref().filter(|_| n < MAX_REPORTS) {
+            let stack = decoded.text();
+            let stack = fenced(text::head(&stack, MAX_REPORT));
+            let _ = writeln!(out, "\n<details><summary>Stack</summary>\n\n{stack}\n</details>");
         }
     }
     if account.bugs.len() > MAX_BUGS {

@@ -6,8 +6,9 @@
 //! in its own way, and [`text::visible`] has taken the control characters out of it before.
 
 pub mod account;
-mod bisection;
 mod counters;
+mod course;
+pub(crate) mod decode;
 mod dimensions;
 mod html;
 mod json;
@@ -20,6 +21,7 @@ pub mod read;
 pub mod text;
 
 pub use account::Account;
+pub use html::history::render as history_page;
 
 /// A format of reports.
 pub struct Format {

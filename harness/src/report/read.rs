@@ -1,10 +1,20 @@
 //! Reads what a report tells off a run's folder.
 
-use super::account::{Account, Bug, Console};
+use super::account::{Account, Bisected, Bug, Console, Course};
+use super::course::{course, Step};
+use super::decode::decode;
 use crate::error::Result;
+<<<<<<< HEAD
 use crate::prune;
 use crate::record::Run;
 use crate::trial::console::Console as Log;
+=======
+use crate::record::{Bisection, Run};
+use crate::run::journal;
+use crate::trial::CONSOLE;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+>>>>>>> h-page
 use std::path::Path;
 
 /// Lines shown before and behind a report.
@@ -27,10 +37,23 @@ impl Account {
     /// A file is damaged. A console that is missing or damaged is none.
     pub fn read(run: &Run) -> Result<Self> {
         let (dirs, trials): (Vec<_>, Vec<_>) = run.trials()?.into_iter().unzip();
+<<<<<<< HEAD
         let (place, header) = (run.dir.display().to_string(), run.header()?);
         let gone = prune::gone(&header, dirs.iter().zip(&trials));
         let mut account = Self::new(header, run.matrix()?, run.cells()?, trials, run.bisections()?, place);
         account.gone = gone;
+=======
+        let place = run.dir.display().to_string();
+        let mut account = Self::new(run.header()?, run.matrix()?, run.cells()?, trials, place);
+        account.bisections = run.bisections()?.into_iter().map(|result| bisected(run, result)).collect();
+        account.needs = run.needs()?;
+        let findings: Vec<_> =
+            account.bugs.iter().map(|bug| (account.trials[bug.trial].kernel.as_str(), &bug.finding)).collect();
+        let decoded = decode(&findings);
+        for (bug, decoded) in account.bugs.iter_mut().zip(decoded) {
+            bug.decoded = decoded;
+        }
+>>>>>>> h-page
         let most = (MAX_ALL / (account.bugs.len() as u64).max(1)).clamp(MIN_REPORT, MAX_REPORT);
         for bug in &mut account.bugs {
             bug.console = excerpt(&dirs[bug.trial], bug, most).ok().flatten();
@@ -39,6 +62,7 @@ impl Account {
     }
 }
 
+<<<<<<< HEAD
 /// The part of the console in a trial's folder that a bug is about: around its report, or the end for what no console line
 /// shows. `None` if there is no console.
 fn excerpt(dir: &Path, bug: &Bug, most: u64) -> Result<Option<Console>> {
@@ -61,6 +85,41 @@ fn excerpt(dir: &Path, bug: &Bug, most: u64) -> Result<Option<Console>> {
             let (from, end) = log.tail(AROUND)?;
             (from, end, Vec::new(), Vec::new())
         }
+=======
+/// A bisection with its course: a report does without that where its log is of no use.
+fn bisected(run: &Run, result: Bisection) -> Bisected {
+    let log = run.bisect_log_file(&result.cell, &result.signature);
+    let unknown = |why: &str| Course::Unknown(why.to_owned());
+    let course = if result.posterior.is_empty() {
+        unknown("the version that made it did not keep how likely each patch is")
+    } else if !log.exists() {
+        unknown("its log is not there")
+    } else {
+        match journal::read(&log).map(|entries| course(result.patches.len(), &entries)) {
+            Err(_) => unknown("its log is damaged or of another version"),
+            Ok(steps) if !ends_at(&steps, &result.posterior) => unknown("the version that made it counted otherwise"),
+            Ok(steps) => Course::Known(steps),
+        }
+    };
+    Bisected { result, course }
+}
+
+/// Whether a course ends where the bisection did: it is told by today's model, which may not be the one of then.
+fn ends_at(steps: &[Step], posterior: &[f64]) -> bool {
+    const NEAR: f64 = 0.05;
+    let Some(last) = steps.last() else { return false };
+    let apart: f64 = last.posterior.iter().zip(posterior).map(|(a, b)| (a - b).abs()).sum();
+    last.posterior.len() == posterior.len() && apart / 2.0 <= NEAR
+}
+
+/// The part of a console that a bug is about: around its report, or the end for what no console line shows.
+fn excerpt(path: &Path, bug: &Bug, most: u64) -> Option<Console> {
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    let (start, end) = match (bug.finding.first_byte, bug.finding.end_byte) {
+        (start, end) if start < end && end <= length => (start, end),
+        _ => (length, length),
+>>>>>>> h-page
     };
     let [before, report, after] = [before, report, after].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     // Where the bytes begin in the middle of a line, that line is left out.

@@ -29,7 +29,7 @@ const SHORTEST: u32 = 10;
 const BUILD: f64 = 40.0;
 
 /// What a trial takes beside its torture, in seconds, until one was run.
-pub(super) const BOOT: f64 = 5.0;
+pub(crate) const BOOT: f64 = 5.0;
 
 /// What is asked of a run's bisections.
 #[derive(Debug, Clone, Copy)]
@@ -120,23 +120,23 @@ struct Session<'a> {
 }
 
 /// The mean of what was measured, or a guess.
-pub(super) struct Mean {
+pub(crate) struct Mean {
     sum: f64,
     count: u32,
     guess: f64,
 }
 
 impl Mean {
-    pub(super) fn new(guess: f64) -> Self {
+    pub(crate) fn new(guess: f64) -> Self {
         Self { sum: 0.0, count: 0, guess }
     }
 
-    pub(super) fn add(&mut self, x: f64) {
+    pub(crate) fn add(&mut self, x: f64) {
         self.sum += x;
         self.count += 1;
     }
 
-    pub(super) fn get(&self) -> f64 {
+    pub(crate) fn get(&self) -> f64 {
         if self.count == 0 {
             self.guess
         } else {

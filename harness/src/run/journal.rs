@@ -66,17 +66,11 @@ impl Journal {
         let context = || format!("cannot open {}", path.display());
         let file = File::options().create(true).append(true).open(path).with_context(context)?;
         let text = std::fs::read(path).with_context(context)?;
-        let whole = text.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+        let whole = whole_lines(&text).len();
         if whole < text.len() {
             file.set_len(whole as u64).with_context(context)?;
         }
-        let mut entries = Vec::new();
-        for (i, line) in text[..whole].split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
-            let entry = serde_json::from_slice(line)
-                .with_context(|| format!("{}:{}: damaged or of another version", path.display(), i + 1))?;
-            entries.push(entry);
-        }
-        Ok((Self(Mutex::new(file)), entries))
+        Ok((Self(Mutex::new(file)), entries(path, &text)?))
     }
 
     /// Adds a line, and waits until it is on the disk.
@@ -90,6 +84,30 @@ impl Journal {
         file.write_all(&line).and_then(|()| file.sync_data()).context("cannot write to a bisection's log")?;
         Ok(())
     }
+}
+
+/// What stands in the log at `path`, which may still be written to.
+///
+/// # Errors
+/// It cannot be read, or a line in it is of another version.
+pub fn read(path: &Path) -> Result<Vec<Entry>> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    entries(path, &text)
+}
+
+/// All but a last line that was cut off in writing.
+fn whole_lines(text: &[u8]) -> &[u8] {
+    &text[..text.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1)]
+}
+
+fn entries(path: &Path, text: &[u8]) -> Result<Vec<Entry>> {
+    let lines = whole_lines(text).split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
+    lines
+        .map(|(i, line)| {
+            let context = || format!("{}:{}: damaged or of another version", path.display(), i + 1);
+            Ok(serde_json::from_slice(line).with_context(context)?)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -122,6 +140,7 @@ mod tests {
             let (journal, entries) = Journal::open(&path).unwrap();
             let lines = text[..cut].iter().filter(|&&b| b == b'\n').count();
             assert_eq!(entries, (0..lines as u64).map(trial).collect::<Vec<_>>());
+            assert_eq!(read(&path).unwrap(), entries);
             journal.add(&trial(9)).unwrap();
             assert_eq!(Journal::open(&path).unwrap().1.len(), lines + 1, "what is added begins a line");
         }

@@ -2,7 +2,7 @@
 
 mod bars;
 pub mod bisecting;
-mod journal;
+pub mod journal;
 pub mod merge;
 mod pool;
 pub mod reproducing;

@@ -166,7 +166,7 @@ pub fn bisection(b: &Bisection) -> String {
 }
 
 /// What was seen of a kernel or a cell.
-fn seen(tally: &Tally) -> String {
+pub fn seen(tally: &Tally) -> String {
     let mut parts = Vec::new();
     if tally.hits > 0 {
         parts.push(format!("failed {} times in {:.1} s", tally.hits, tally.hit_seconds));

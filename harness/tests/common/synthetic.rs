@@ -3,10 +3,17 @@
 
 #![allow(dead_code, reason = "each user takes a part of it")]
 
+use mmtorture_harness::bisect::settings::Verdict;
+use mmtorture_harness::bisect::{Aim, Bisect, Evidence, Next, Prices, Tally};
 use mmtorture_harness::oracle::{self, Finding};
 use mmtorture_harness::plan::Cell;
+<<<<<<< HEAD
 use mmtorture_harness::record::{Header, Run};
 use mmtorture_harness::trial::console::{self, CONSOLE};
+=======
+use mmtorture_harness::record::{Bisection, Header, Need, Needs, Run};
+use mmtorture_harness::run::journal::{Entry, Journal, Of};
+>>>>>>> h-page
 use mmtorture_harness::trial::Trial;
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
@@ -205,6 +212,79 @@ pub fn write_shard(results: &Path, spec: &Spec, consoles: &[Console], first: usi
     }
     run.write_header(&header).unwrap();
     run
+}
+
+/// A bisection of that trial's failure over a series of eight patches whose sixth is to blame, with its log; and the search
+/// for the settings that it needs, of which there are two.
+pub fn bisect(run: &Run, trial: &Trial) -> Bisection {
+    const PATCHES: usize = 8;
+    const CULPRIT: usize = 6;
+    let aim = Aim { confidence: 0.95, budget: 1e6, longest: 30.0, shortest: 10.0 };
+    let finding = trial.finding().unwrap();
+    let (journal, _) = Journal::open(&run.bisect_log(&trial.cell, &finding.signature).unwrap()).unwrap();
+    let began = Entry::Began { cell: trial.cell.clone(), signature: finding.signature.clone(), aim };
+    journal.add(&began).unwrap();
+    let mut bisect = Bisect::new(PATCHES, aim);
+    let mut seed = 0;
+    let mut learn = |bisect: &mut Bisect, version: usize, seconds: f64, cost: f64| {
+        seed += 1;
+        let chance = (mixed(seed) % 1000) as f64 / 1000.0;
+        let evidence = match () {
+            () if seed == 1 || (version >= CULPRIT && chance < 0.5) => Evidence::Hit(chance * 6.0),
+            () if chance > 0.95 => Evidence::Other,
+            () => Evidence::Clean(seconds),
+        };
+        let of = Of::Prefix(version);
+        let entry = Entry::Trial { of, seed, cell: trial.cell.clone(), evidence, cost, beside: cost.min(4.0) };
+        journal.add(&entry).unwrap();
+        bisect.record(version, evidence, cost);
+    };
+    learn(&mut bisect, PATCHES, 30.0, 0.0);
+    let prices = Prices { build: &[0.0; PATCHES + 1], boot: 4.0 };
+    let conclusion = loop {
+        match bisect.next(1, &prices) {
+            Next::Over(conclusion) => break conclusion,
+            Next::Trials { versions, seconds } => learn(&mut bisect, versions[0], seconds, seconds + 4.0),
+        }
+    };
+    let posterior = bisect.posterior();
+    let patches: Vec<String> = (1..=PATCHES).map(|n| format!("{n:04}-mm-the-change-number-{n}")).collect();
+    let bisection = Bisection {
+        cell: trial.cell.clone(),
+        title: finding.title.clone(),
+        signature: finding.signature.clone(),
+        series: "series-a".into(),
+        culprit: Some(patches[CULPRIT - 1].clone()),
+        subject: Some("mm: the change number six".into()),
+        patches,
+        tallies: bisect.tallies(),
+        posterior: posterior.patches.iter().chain([&posterior.none]).map(|s| s.mass).collect(),
+        seconds: bisect.spent(),
+        conclusion,
+        verification: None,
+    };
+    run.write_bisection(&bisection).unwrap();
+    let need = |dimension: &str, setting: &str, instead: &str, verdict: Verdict, hits: u32| Need {
+        dimension: dimension.into(),
+        setting: setting.into(),
+        instead: instead.into(),
+        verdict,
+        tally: Tally { hits, hit_seconds: f64::from(hits) * 2.5, clean: 3 - hits, clean_seconds: 90.0, other: 0 },
+    };
+    let needs = Needs {
+        cell: trial.cell.clone(),
+        title: finding.title.clone(),
+        signature: finding.signature.clone(),
+        settings: vec![
+            need("thp", "always", "never", Verdict::Needed { confidence: 0.9731 }, 0),
+            need("swap", "zram:1G", "none", Verdict::Irrelevant { confidence: 0.961 }, 2),
+            need("memcg", "64M", "none", Verdict::Open, 1),
+        ],
+        smallest: [("thp", "always"), ("swap", "none"), ("memcg", "64M")].map(|(d, s)| (d.into(), s.into())).into(),
+        seconds: 312.0,
+    };
+    run.write_settings(&needs).unwrap();
+    bisection
 }
 
 /// A number that looks like chance: splitmix64.

@@ -1,11 +1,10 @@
 //! What broke: a bug an article.
 
 use super::super::account::{Account, Bug, Console};
-use super::super::bisection;
 use super::super::dimensions::setting;
 use super::super::text::{self, html};
-use super::parts;
-use crate::run::summary;
+use super::{bisection, page, parts};
+use crate::decoded::Symbolized;
 use crate::stats::median;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -68,15 +67,15 @@ fn article(page: &mut String, account: &Account, n: usize, bug: &Bug, by_id: &BT
     page.push_str("</dl>\n");
     settings(page, account, bug, by_id);
     if let Some(found) = account.bisection(bug) {
-        let _ = writeln!(
-            page,
-            "<div class=\"bisection\"><h4>Bisection over {}</h4><div class=\"scroll\">{}</div><pre tabindex=\"0\">{}</pre></div>",
-            html(&found.series),
-            bisection::picture(found),
-            html(summary::bisection(found).trim_end())
-        );
+        bisection::patches(page, found);
+    }
+    for needs in account.needs(bug) {
+        bisection::settings(page, needs);
     }
     let open = if n < UNFOLDED { " open" } else { "" };
+    if let Some(decoded) = &bug.decoded {
+        stack(page, decoded, open);
+    }
     match &bug.console {
         Some(console) => {
             let _ = write!(
@@ -90,12 +89,29 @@ fn article(page: &mut String, account: &Account, n: usize, bug: &Bug, by_id: &BT
         }
         None => page.push_str("<p class=\"quiet\">Its console was not kept.</p>\n"),
     }
-    let _ = writeln!(
-        page,
-        "<div class=\"again\"><h4>Reproduce</h4>{}{}</div></article>",
-        parts::command(&account.command(trial)),
-        parts::command(&account.show(trial))
-    );
+    again(page, account, bug);
+    page.push_str("</article>\n");
+}
+
+/// The commands that show it, run it again, and look for what is behind it.
+fn again(page: &mut String, account: &Account, bug: &Bug) {
+    let trial = &account.trials[bug.trial];
+    page.push_str("<div class=\"again\"><h4>What to do with it</h4><dl class=\"commands\">");
+    let mut offer = |what: &str, command: &str| {
+        let _ = write!(page, "<dt>{what}</dt><dd>{}</dd>", page::command(command));
+    };
+    offer("Show it", &account.show(trial));
+    offer("See how often it comes", &account.reproduce(trial));
+    offer("Pack it up for QEMU alone", &account.bundle(trial));
+    let decided = account.bisection(bug).is_some_and(|b| b.result.culprit.is_some());
+    if let Some(command) = account.bisect(trial).filter(|_| !decided) {
+        offer("Look for the patch", &command);
+    }
+    if account.needs(bug).next().is_none() {
+        offer("Find the settings it needs", &account.bisect_settings(trial));
+    }
+    offer("Run its cell again as it was", &account.command(trial));
+    page.push_str("</dl></div>");
 }
 
 /// A unit variant's name in files.
@@ -172,6 +188,19 @@ fn settings(page: &mut String, account: &Account, bug: &Bug, by_id: &BTreeMap<&s
         page.push_str("</td></tr>\n");
     }
     page.push_str("</tbody></table></div>\n");
+}
+
+/// The stack with files and lines, the guilty frame marked, its source below it.
+fn stack(page: &mut String, decoded: &Symbolized, open: &str) {
+    let _ = write!(page, "<details class=\"stack\"{open}><summary><h4>Stack</h4></summary><pre tabindex=\"0\">");
+    for line in decoded.lines() {
+        let text = html(&line.text);
+        let _ = if line.guilty { writeln!(page, "<strong>{text}</strong>") } else { writeln!(page, "{text}") };
+        for line in line.source.unwrap_or_default().lines() {
+            let _ = writeln!(page, "      {}", html(line));
+        }
+    }
+    page.push_str("</pre></details>\n");
 }
 
 /// The console, the report marked, and in it the lines that say where.

@@ -3,7 +3,7 @@
 use super::super::account::Account;
 use super::super::dimensions::{setting, Dimension};
 use super::super::text;
-use super::parts;
+use super::{page, parts};
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ pub fn data(account: &Account, dims: &[Dimension], shown: (usize, usize)) -> Str
         "settings": settings,
         "rows": rows,
     });
-    all.to_string().replace('<', "\\u003c")
+    page::data(&all)
 }
 
 #[derive(Default)]

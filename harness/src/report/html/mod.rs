@@ -1,19 +1,25 @@
 //! One page that needs neither a server nor a network: verdict, bugs, heatmap, what was not exercised, counters, trials,
 //! environment. All that matters is in the markup; the script adds the choice of dimensions, the filter, and copying.
 
+mod bisection;
 mod bugs;
 mod data;
+mod evidence;
 mod heat;
+pub mod history;
+mod page;
 mod parts;
+mod posterior;
 
 use super::account::{Account, Verdict};
 use super::text::{self, html};
 use super::{counters, dimensions};
 use crate::outcome::Outcome;
+use page::{joined, Page};
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("report.css");
-const SCRIPT: &str = include_str!("report.js");
+const STYLE: &str = joined!("page.css", "report.css");
+const SCRIPT: &str = joined!("page.js", "report.js");
 
 /// The page.
 pub fn render(account: &Account) -> String {
@@ -21,18 +27,7 @@ pub fn render(account: &Account) -> String {
     let shown = dimensions::matter(account, &dims);
     let verdict = account.verdict();
     let mut page = String::with_capacity(1 << 20);
-    let title = html(&format!("{}: {}", account.header.matrix, account.headline()));
-    // Nothing is loaded, and no script runs but the one in this file, whatever a guest managed to print.
-    let _ = write!(
-        page,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src '{}'; script-src '{}'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <a class=\"skip\" href=\"#bugs\">Skip to the findings</a>\n",
-        parts::integrity(STYLE),
-        parts::integrity(SCRIPT),
-    );
+    let title = format!("{}: {}", account.header.matrix, account.headline());
     head(&mut page, account, verdict);
     page.push_str("<main>\n");
     bugs::section(&mut page, account);
@@ -42,13 +37,9 @@ pub fn render(account: &Account) -> String {
     trials(&mut page, account, &dims);
     environment(&mut page, account);
     page.push_str("</main>\n");
-    let _ = write!(
-        page,
-        "<div id=\"said\" role=\"status\" aria-live=\"polite\"></div>\n\
-         <script type=\"application/json\" id=\"data\">{}</script>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
-        data::data(account, &dims, shown)
-    );
-    page
+    let data = data::data(account, &dims, shown);
+    let skip = ("bugs", "the findings");
+    Page { title: &title, style: STYLE, script: SCRIPT, skip, body: &page, data: &data }.render()
 }
 
 /// The verdict, the tally, and the way to all sections.
@@ -69,7 +60,7 @@ fn head(page: &mut String, account: &Account, verdict: Verdict) {
         header.started.strftime("%Y-%m-%d %H:%M UTC"),
         html(&account.headline()),
     );
-    for bisection in &account.bisections {
+    for bisection in account.bisections.iter().map(|b| &b.result) {
         if let (Some(culprit), crate::bisect::Conclusion::Culprit { patch, confidence }) =
             (&bisection.culprit, &bisection.conclusion)
         {
@@ -103,21 +94,18 @@ fn head(page: &mut String, account: &Account, verdict: Verdict) {
             text::number(account.missing() as u64)
         );
     }
-    page.push_str("</ul>\n</header>\n<nav aria-label=\"Sections\"><ul>");
-    for (id, name) in [
-        ("bugs", "Findings"),
-        ("map", "Map"),
-        ("not-exercised", "Not exercised"),
-        ("counters", "Counters"),
-        ("trials", "Trials"),
-        ("environment", "Environment"),
-    ] {
-        let _ = write!(page, "<li><a href=\"#{id}\">{name}</a></li>");
-    }
-    page.push_str(
-        "</ul><search><label for=\"q\">Filter</label><input id=\"q\" type=\"search\" autocomplete=\"off\" spellcheck=\"false\" \
-         placeholder=\"thp=always fail compact…\" aria-describedby=\"hits\"><output id=\"hits\" for=\"q\"></output></search></nav>\n",
-    );
+    page.push_str("</ul>\n</header>\n");
+    page.push_str(&page::nav(
+        &[
+            ("bugs", "Findings"),
+            ("map", "Map"),
+            ("not-exercised", "Not exercised"),
+            ("counters", "Counters"),
+            ("trials", "Trials"),
+            ("environment", "Environment"),
+        ],
+        "thp=always fail compact…",
+    ));
 }
 
 fn not_exercised(page: &mut String, account: &Account) {
@@ -225,7 +213,7 @@ fn trials(page: &mut String, account: &Account, dims: &[dimensions::Dimension]) 
         );
     }
     page.push_str(
-        "</tbody></table></div><p><button type=\"button\" id=\"more\" hidden>Show more</button></p></section>\n",
+        "</tbody></table></div><p><button type=\"button\" id=\"more\" class=\"more\" hidden>Show more</button></p></section>\n",
     );
 }
 
@@ -245,7 +233,7 @@ fn environment(page: &mut String, account: &Account) {
     for (name, value) in facts {
         let _ = write!(page, "<dt>{name}</dt><dd>{}</dd>", html(&value));
     }
-    let _ = writeln!(page, "<dt>Command</dt><dd>{}</dd></dl>", parts::command(&command.join(" ")));
+    let _ = writeln!(page, "<dt>Command</dt><dd>{}</dd></dl>", page::command(&command.join(" ")));
     page.push_str(
         "<h3>Kernels</h3>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Variant</th><th scope=\"col\">Release</th><th scope=\"col\">Build</th>\
          <th scope=\"col\">Key</th></tr></thead><tbody>\n",

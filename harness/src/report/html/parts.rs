@@ -1,24 +1,15 @@
 //! Pieces of the page that several sections share.
 
 use super::super::account::Account;
-use super::super::text::{self, html};
+use super::super::text;
 use crate::outcome::Outcome;
 use crate::plan::Cell;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// An outcome as a coloured word.
 pub fn chip(outcome: Outcome) -> String {
     format!("<span class=\"chip {outcome}\">{outcome}</span>")
-}
-
-/// A command line with a button that copies it. The button does nothing without the script, which shows it.
-pub fn command(line: &str) -> String {
-    let line = html(line);
-    format!(
-        "<div class=\"command\"><code tabindex=\"0\">{line}</code><button type=\"button\" class=\"copy\" aria-label=\"Copy command\" hidden>Copy</button></div>"
-    )
 }
 
 /// How many trials came to what, as a bar.
@@ -57,31 +48,4 @@ pub fn kernels(account: &Account) -> BTreeMap<String, (String, String, String)> 
         }
     }
     kernels
-}
-
-/// What names a text in a content security policy.
-pub fn integrity(text: &str) -> String {
-    format!("sha256-{}", base64(&Sha256::digest(text.as_bytes())))
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for three in bytes.chunks(3) {
-        let word = three.iter().fold(0u32, |word, &b| word << 8 | u32::from(b)) << (8 * (3 - three.len()));
-        for i in 0..4 {
-            let digit = DIGITS[(word >> (18 - 6 * i)) as usize & 63] as char;
-            out.push(if i <= three.len() { digit } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn base64_is_that_of_rfc_4648() {
-        let of = |text: &str| super::base64(text.as_bytes());
-        assert_eq!([of(""), of("f"), of("fo"), of("foo"), of("foob")], ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
-    }
 }

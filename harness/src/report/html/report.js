@@ -1,17 +1,7 @@
-"use strict";
 (() => {
-  const byId = (id) => document.getElementById(id);
-  const data = JSON.parse(byId("data").textContent);
+  const { byId, data, element, number, query, say, terms } = page;
   const BATCH = 50;
   const SILENT = new Set(["not-exercised", "boot-failure", "build-failure", "infra-error"]);
-  const number = (n) => n.toLocaleString("en-US");
-  const element = (name, text, className) => {
-    const made = document.createElement(name);
-    if (text !== undefined) made.textContent = text;
-    if (className) made.className = className;
-    return made;
-  };
-
   // Each trial as the text that the filter looks in. NUL cannot be typed: it ends a `name=value`.
   const rows = data.rows.map(([cell, outcome, why, seed, tenths, bug]) => {
     const values = data.settings[cell].map((value, dim) => data.dims[dim][1][value]);
@@ -25,7 +15,6 @@
   // What the reader sees of a bug but its console: the title, the facts, the settings.
   const bugText = bugs.map((bug) => [...bug.querySelectorAll("h3, p, dl, .bisection")].map((e) => e.textContent).join(" ").toLowerCase());
 
-  const query = byId("q");
   const body = byId("rows").tBodies[0];
   let matching = sorted;
   let shown = 0;
@@ -54,16 +43,16 @@
 
   // All terms must be there. `name=value` means that value and no longer one, once it is whole: `thp=never` finds no other.
   const filter = () => {
-    const terms = query.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const finds = (text) => terms.every((term) => text.includes(term));
-    const exact = (text) => terms.every((term) => text.includes(`\0${term}\0`) || (!values.has(term) && text.includes(term)));
-    matching = terms.length ? sorted.filter((row) => exact(row.text)) : sorted;
+    const asked = terms();
+    const finds = (text) => asked.every((term) => text.includes(term));
+    const exact = (text) => asked.every((term) => text.includes(`\0${term}\0`) || (!values.has(term) && text.includes(term)));
+    matching = asked.length ? sorted.filter((row) => exact(row.text)) : sorted;
     const hit = new Set(matching.map((row) => row.bug));
     bugs.forEach((bug, at) => {
-      const hide = terms.length > 0 && !hit.has(at) && !finds(bugText[at]);
+      const hide = asked.length > 0 && !hit.has(at) && !finds(bugText[at]);
       if (bug.hidden !== hide) bug.hidden = hide;
     });
-    byId("hits").textContent = terms.length ? `${number(matching.length)} trials` : "";
+    byId("hits").textContent = asked.length ? `${number(matching.length)} trials` : "";
     body.replaceChildren();
     shown = 0;
     show();
@@ -72,7 +61,7 @@
   const look = (text) => {
     query.value = text;
     filter();
-    byId("said").textContent = `${number(matching.length)} trials match ${text}`;
+    say(`${number(matching.length)} trials match ${text}`);
     byId("trials").scrollIntoView();
   };
 
@@ -127,36 +116,8 @@
     select.disabled = false;
     select.addEventListener("change", heat);
   }
-  query.addEventListener("input", filter);
   byId("more").addEventListener("click", show);
   document.querySelectorAll("button[data-filter]").forEach((button) => button.addEventListener("click", () => look(button.dataset.filter)));
-  document.addEventListener("keydown", (event) => {
-    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      event.preventDefault();
-      query.focus();
-    } else if (event.key === "Escape" && event.target === query && query.value) {
-      query.value = "";
-      filter();
-    }
-  });
-  document.querySelectorAll(".copy").forEach((button) => {
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      const code = button.previousElementSibling;
-      let done = true;
-      try {
-        await navigator.clipboard.writeText(code.textContent);
-      } catch {
-        // A page from a file may not write to the clipboard everywhere: then it is selected, to be copied by hand.
-        getSelection().selectAllChildren(code);
-        done = document.execCommand("copy");
-      }
-      button.textContent = done ? "Copied" : "Selected";
-      byId("said").textContent = button.textContent;
-      setTimeout(() => { button.textContent = "Copy"; }, 1500);
-    });
-  });
   // Each console opens at its report.
   const toReport = (details) => {
     const mark = details.querySelector("mark");
@@ -166,8 +127,6 @@
     toReport(details);
     details.addEventListener("toggle", () => toReport(details));
   });
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
-
   if (byId("down")) heat();
-  filter();
+  page.onFilter(filter);
 })();
