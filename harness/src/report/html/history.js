@@ -43,10 +43,13 @@
   };
   const make = (field) => {
     const made = element("td", undefined, kind(field));
-    if (!field) made.append("–", hidden("not run"));
-    else if (field[0] > 0) made.append(element("b", field[0]), element("small", `/${field[2]}`));
-    else if (field[2] > 0) made.append("✓", hidden("clean"), element("small", `/${field[2]}`));
-    else made.append("?", hidden("said nothing"));
+    if (field?.[0] > 0) {
+      made.append(element("b", field[0]), element("small", `/${field[2]}`));
+      return made;
+    }
+    made.append(!field ? "–" : field[2] > 0 ? "✓" : "?");
+    if (field?.[2] > 0) made.append(element("small", `/${field[2]}`));
+    made.ariaLabel = !field ? "not run" : field[2] > 0 ? `clean, 0 of ${field[2]}` : "said nothing";
     return made;
   };
   const draw = () => {
