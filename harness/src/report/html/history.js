@@ -65,6 +65,9 @@
       head.append(name);
     }
     [...grid.tBodies[0].rows].forEach((line, at) => line.replaceChildren(line.cells[0], ...shown.map((run) => make(rows[at][run]))));
+    tellRange();
+  };
+  const tellRange = () => {
     newer.disabled = first === 0;
     older.disabled = first + data.window >= columns.length;
     const day = (run) => data.runs[run][1].slice(0, 10);
@@ -148,5 +151,6 @@
   document.querySelectorAll(".turn, .keys").forEach((part) => { part.hidden = false; });
   grid.setAttribute("role", "grid");
   page.onFilter(filter);
-  draw();
+  // The newest runs are in the markup.
+  tellRange();
 })();
