@@ -196,7 +196,7 @@ fn a_page_tells_new_from_gone_and_clean_from_not_run() {
     };
     let gone = row(&second());
     assert!(gone.contains("<span class=\"chip gone\">"), "{gone}");
-    let count = |what: &str| gone.matches(&format!("<td class=\"{what}\">")).count();
+    let count = |what: &str| gone.matches(&format!("<td class=\"{what}\"")).count();
     let red: usize = (1..=5).map(|level| count(&format!("l{level}"))).sum();
     assert_eq!((count("none"), count("l0"), red), (1, 6, 4), "{gone}");
 }

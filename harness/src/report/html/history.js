@@ -43,10 +43,13 @@
   };
   const make = (field) => {
     const made = element("td", undefined, kind(field));
-    if (!field) made.append("–", hidden("not run"));
-    else if (field[0] > 0) made.append(element("b", field[0]), element("small", `/${field[2]}`));
-    else if (field[2] > 0) made.append("✓", hidden("clean"), element("small", `/${field[2]}`));
-    else made.append("?", hidden("said nothing"));
+    if (field?.[0] > 0) {
+      made.append(element("b", field[0]), element("small", `/${field[2]}`));
+      return made;
+    }
+    made.append(!field ? "–" : field[2] > 0 ? "✓" : "?");
+    if (field?.[2] > 0) made.append(element("small", `/${field[2]}`));
+    made.ariaLabel = !field ? "not run" : field[2] > 0 ? `clean, 0 of ${field[2]}` : "said nothing";
     return made;
   };
   const draw = () => {
@@ -62,6 +65,9 @@
       head.append(name);
     }
     [...grid.tBodies[0].rows].forEach((line, at) => line.replaceChildren(line.cells[0], ...shown.map((run) => make(rows[at][run]))));
+    tellRange();
+  };
+  const tellRange = () => {
     newer.disabled = first === 0;
     older.disabled = first + data.window >= columns.length;
     const day = (run) => data.runs[run][1].slice(0, 10);
@@ -145,5 +151,6 @@
   document.querySelectorAll(".turn, .keys").forEach((part) => { part.hidden = false; });
   grid.setAttribute("role", "grid");
   page.onFilter(filter);
-  draw();
+  // The newest runs are in the markup.
+  tellRange();
 })();
