@@ -487,7 +487,7 @@ mod tests {
 
     #[test]
     fn a_spent_budget_leaves_the_likeliest() {
-        let aim = Aim { budget: 50.0, ..AIM };
+        let aim = Aim { budget: 25.0, ..AIM };
         let (conclusion, _) = play(
             8,
             aim,
