@@ -5,7 +5,7 @@
 //! must be expected to tell patch k from "none" by kl(a, b/n) nats, whatever r is (Wald; the data-processing inequality
 //! and the convexity of kl). A trial of a bad version brings kl(p, r) nats, one of a good version kl(q, r).
 
-/// As the issue of a bisection: the culprit in 95 % of them, nobody falsely in 97 %.
+/// What is asked: the culprit in 95 % of them, nobody falsely in 97 %.
 const RIGHT: f64 = 0.95;
 const ACCUSED: f64 = 0.03;
 
