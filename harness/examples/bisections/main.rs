@@ -1,9 +1,11 @@
 //! The figures of docs/bisection.md: thousands of simulated bisections, seeded, on two threads.
 //!
-//! `cargo run --release --example bisections -- [BISECTIONS [PART]...]`; the parts are `8`, `64` and `speed`.
+//! `cargo run --release --example bisections -- [BISECTIONS [PART]...]`; the parts are `8`, `64`, `between` and
+//! `speed`.
 
 mod bayesect;
 mod kernel;
+mod least;
 mod ours;
 mod plain;
 
@@ -14,8 +16,14 @@ use std::time::Instant;
 
 /// The confidence that both are asked for comes first; the others are where git_bayesect would have been had it been
 /// asked for more or less, to compare at the same accuracy.
-const LEVELS: [f64; 5] = [0.8, 0.9, 0.95, 0.98, 0.99];
+const LEVELS: [f64; 6] = [0.8, 0.9, 0.95, 0.98, 0.99, 0.997];
 const ASKED: usize = 2;
+
+/// More accusations than this, in any row without a culprit, and the level is not as accurate as ours.
+const MOST_ACCUSED: f64 = 0.03;
+
+/// git_bayesect has no end for "nobody", so it gets no more trials than this where there is nobody to find.
+const MOST_FOR_NOBODY: usize = 1000;
 
 /// A trial is not shorter than this, in seconds.
 const SHORTEST: f64 = 5.0;
@@ -63,47 +71,106 @@ fn simulate(case: Case, count: u64, bisect: impl Fn(&mut Kernel) -> Ended + Sync
     summary(case, &ends)
 }
 
-/// Bisections with a culprit: ours and git_bayesect with every trial of one price, then both at real prices; plain
-/// bisection.
-fn culprit(case: Case, count: u64, most: usize) {
-    let even = Case { law: Law::AtTheEnd, ..case };
-    let ours = simulate(even, count, |k| ours::bisect(k, Prices::NONE, kernel::LENGTH, most));
-    let real = simulate(case, count, |k| ours::bisect(k, Prices::REAL, SHORTEST, most));
+/// Bisections by git_bayesect, at each of its levels.
+fn theirs(case: Case, count: u64, most: usize) -> Vec<Summary> {
     let ends = all(count, |seed| {
         let mut kernel = Kernel::new(case, seed);
         let ends = bayesect::bisect(&mut kernel, Prices::REAL, &LEVELS, most);
         (kernel.first_bad, ends)
     });
-    let levels: Vec<Summary> =
-        (0..LEVELS.len()).map(|i| summary(case, &ends.iter().map(|(k, e)| (*k, e[i])).collect::<Vec<_>>())).collect();
-    let theirs = &levels[ASKED];
-    // Had it been asked for what makes it right as often as ours.
-    let as_right = levels.iter().find(|l| l.right >= ours.right).unwrap_or(&levels[LEVELS.len() - 1]);
+    (0..LEVELS.len()).map(|i| summary(case, &ends.iter().map(|(k, e)| (*k, e[i])).collect::<Vec<_>>())).collect()
+}
+
+/// Ours with every trial of one price, then at real prices.
+fn both(case: Case, count: u64, most: usize) -> (Summary, Summary) {
+    let even = Case { law: Law::AtTheEnd, ..case };
+    let one = simulate(even, count, |k| ours::bisect(k, Prices::NONE, kernel::LENGTH, most));
+    (one, simulate(case, count, |k| ours::bisect(k, Prices::REAL, SHORTEST, most)))
+}
+
+/// Bisections with a culprit: ours, git_bayesect and plain bisection. `fair` is the level at which git_bayesect accuses
+/// as seldom as ours.
+fn culprit(case: Case, count: u64, most: usize, fair: usize) {
+    let (ours, real) = both(case, count, most);
+    let levels = theirs(case, count, most);
+    let (asked, fair) = (&levels[ASKED], &levels[fair]);
     let plain = [5, 10, 20].map(|tries| {
         let s = simulate(case, count, |k| plain::bisect(k, Prices::REAL, tries));
-        format!("{:.0}/{:.2}", s.trials, s.right)
+        format!("{:.2}", s.right)
     });
     println!(
-        "| {} | {} | {} | {:.1} | {:.3} | {:.3} | {:.0} | {:.3} | {:.1} | {:.3} | {:.3} | {:.0} | {:.1} | {:.3} | {:.2} | {} |",
-        case.patches, case.bad, case.good, ours.trials, ours.stated, ours.right, real.seconds, real.right,
-        theirs.trials, theirs.stated, theirs.right, theirs.seconds, as_right.trials, as_right.right,
-        real.seconds / theirs.seconds, plain.join(" | ")
+        "| {} | {} | {} | {:.1} | {:.1} | {:.3} | {:.3} | {:.1} | {:.3} | {:.1} | {:.3} | {} | {:.0} | {:.3} | {:.3} | {:.2} | {:.2} |",
+        case.patches, case.bad, case.good, least::trials(case.patches, case.bad, case.good), ours.trials, ours.stated,
+        ours.right, asked.trials, asked.right, fair.trials, fair.right, plain.join(", "), real.seconds, real.stated,
+        real.right, real.seconds / asked.seconds, real.seconds / fair.seconds
     );
 }
 
-/// Bisections that have no culprit to find.
-fn none(case: Case, count: u64, most: usize) {
-    let even = Case { law: Law::AtTheEnd, ..case };
-    let ours = simulate(even, count, |k| ours::bisect(k, Prices::NONE, kernel::LENGTH, most));
-    let real = simulate(case, count, |k| ours::bisect(k, Prices::REAL, SHORTEST, most));
-    let (what, rate) = match case.truth {
+fn truth(case: Case) -> (&'static str, f64) {
+    match case.truth {
         Truth::Source => ("the source has it", case.bad),
         _ => ("noise", case.good),
-    };
+    }
+}
+
+/// Bisections that have no culprit to find. Yields how often git_bayesect accuses a patch at each of its levels.
+fn none(case: Case, count: u64, most: usize) -> Vec<f64> {
+    let (ours, real) = both(case, count, most);
+    let levels = theirs(case, count, MOST_FOR_NOBODY);
+    let accused: Vec<f64> = levels.iter().map(|l| l.accused).collect();
+    let (what, rate) = truth(case);
     println!(
-        "| {} | {what} | {rate} | {:.1} | {:.3} | {:.3} | {:.3} |",
-        case.patches, ours.trials, ours.stated, ours.accused, real.accused
+        "| {} | {what} | {rate} | {:.1} | {:.3} | {:.3} | {:.3} | {:.1} | {} |",
+        case.patches,
+        ours.trials,
+        ours.stated,
+        ours.accused,
+        real.accused,
+        levels[ASKED].trials,
+        accused.iter().map(|a| format!("{a:.3}")).collect::<Vec<_>>().join(", ")
     );
+    accused
+}
+
+/// What lies between the rows of the other tables.
+fn between(case: Case, count: u64, most: usize) {
+    println!("\n{count} bisections each, off the grid; most {most} trials\n");
+    println!("| n | p | q | least | trials | stated | right | wall s | right |\n|{}", "---|".repeat(9));
+    for (patches, bad, good) in [
+        (8, 0.7, 0.01),
+        (8, 0.2, 0.01),
+        (8, 0.5, 0.003),
+        (8, 0.5, 0.02),
+        (8, 0.2, 0.003),
+        (8, 0.2, 0.02),
+        (5, 0.5, 0.01),
+        (5, 0.2, 0.01),
+        (20, 0.5, 0.01),
+        (20, 0.2, 0.01),
+    ] {
+        let case = Case { patches, bad, good, ..case };
+        let (ours, real) = both(case, count, most);
+        println!(
+            "| {patches} | {bad} | {good} | {:.1} | {:.1} | {:.3} | {:.3} | {:.0} | {:.3} |",
+            least::trials(patches, bad, good),
+            ours.trials,
+            ours.stated,
+            ours.right,
+            real.seconds,
+            real.right
+        );
+    }
+    println!("\n| n | truth | rate | trials | stated | accused | accused, real prices |\n|{}", "---|".repeat(7));
+    let noise = [0.003, 0.02, 0.07].map(|good| Case { good, truth: Truth::Noise, ..case });
+    let source = [0.7, 0.4, 0.2, 0.15].map(|bad| Case { bad, truth: Truth::Source, ..case });
+    for case in noise.into_iter().chain(source).flat_map(|c| [5, 8, 20].map(|patches| Case { patches, ..c })) {
+        let (ours, real) = both(case, count, most);
+        let (what, rate) = truth(case);
+        println!(
+            "| {} | {what} | {rate} | {:.1} | {:.3} | {:.3} | {:.3} |",
+            case.patches, ours.trials, ours.stated, ours.accused, real.accused
+        );
+    }
 }
 
 /// How long it takes to learn from a trial and to choose the next, when every tenth version was tried.
@@ -130,21 +197,24 @@ fn main() {
     let sizes = [(8, 3000), (64, 1000)].into_iter().filter(|(n, _)| wants(&n.to_string()));
     let case = Case { patches: 0, bad: 0.5, good: 0.0, law: Law::Early, truth: Truth::Patch };
     for (patches, most) in sizes {
-        println!("\n{count} bisections each, of at most {most} trials; a culprit\n");
-        println!("| n | p | q | trials | stated | right | wall s | right | bayesect trials | stated | right | wall s | as right: trials | right | wall ratio | plain 5 | 10 | 20 |");
-        println!("|{}", "---|".repeat(18));
+        println!("\n{count} bisections each, of at most {most} trials; no culprit\n");
+        println!("| n | truth | rate | trials | stated | accused | accused, real prices | bayesect trials | accused at {LEVELS:?} |");
+        println!("|{}", "---|".repeat(9));
+        let noise = [0.0, 0.01, 0.05].map(|good| Case { patches, good, truth: Truth::Noise, ..case });
+        let source = [0.9, 0.5, 0.3, 0.1].map(|bad| Case { patches, bad, truth: Truth::Source, ..case });
+        let accused: Vec<Vec<f64>> = noise.into_iter().chain(source).map(|c| none(c, count, most)).collect();
+        let fair = (0..LEVELS.len()).find(|&level| accused.iter().all(|row| row[level] <= MOST_ACCUSED));
+        let fair = fair.unwrap_or(LEVELS.len() - 1);
+        println!(
+            "\na culprit; git_bayesect at {} and, as seldom wrong without one, at {}\n",
+            LEVELS[ASKED], LEVELS[fair]
+        );
+        println!("| n | p | q | least | trials | stated | right | bayesect trials | right | fair: trials | right | plain 5, 10, 20: right | wall s | stated | right | wall ratio | fair wall ratio |");
+        println!("|{}", "---|".repeat(17));
         for good in [0.0, 0.01, 0.05] {
             for bad in [0.9, 0.5, 0.3, 0.1] {
-                culprit(Case { patches, bad, good, ..case }, count, most);
+                culprit(Case { patches, bad, good, ..case }, count, most, fair);
             }
-        }
-        println!("\nno culprit\n");
-        println!("| n | truth | rate | trials | stated | accused | accused, real prices |\n|{}", "---|".repeat(7));
-        for good in [0.0, 0.01, 0.05] {
-            none(Case { patches, good, truth: Truth::Noise, ..case }, count, most);
-        }
-        for bad in [0.9, 0.5, 0.3, 0.1] {
-            none(Case { patches, bad, truth: Truth::Source, ..case }, count, most);
         }
         println!("\ntimes to failure that are not exponential; real prices, q = 0.01\n");
         println!("| n | law | p | wall s | trials | right |\n|{}", "---|".repeat(6));
@@ -155,6 +225,9 @@ fn main() {
                 println!("| {patches} | {law:?} | {bad} | {:.0} | {:.1} | {:.3} |", s.seconds, s.trials, s.right);
             }
         }
+    }
+    if wants("between") {
+        between(case, count, 3000);
     }
     if wants("speed") {
         println!("\n| versions | median | most |\n|---|---|---|");

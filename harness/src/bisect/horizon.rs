@@ -5,8 +5,12 @@
 //! times only decide where the horizon stands, and it only ever comes nearer: a trial that is too short for it cannot
 //! come about.
 
-/// From so many failures on, their times are trusted. It is looked at again whenever their number has doubled.
-pub const ENOUGH: usize = 3;
+/// With so many failures their times are looked at first, and again whenever their number has doubled.
+pub const ENOUGH: usize = 1;
+
+/// The horizon stays beyond so many times the latest failure, divided by the number of failures: one early failure may
+/// have been luck.
+const BEYOND: f64 = 3.0;
 
 /// A new horizon must be shorter by this factor: small steps are not worth what they forget.
 const STEP: f64 = 0.85;
@@ -23,6 +27,7 @@ pub fn choose(times: &[f64], present: f64, least: f64, boot: f64, bad: f64, good
     let observed = |t: f64| times.iter().filter(|&&x| x <= t).count() as f64 / times.len() as f64;
     let whole = by(present);
     let mean = sum / times.len() as f64;
+    let least = least.max(BEYOND * times.iter().copied().fold(0.0, f64::max) / times.len() as f64);
     let worth = |t: f64| {
         // Whichever is worse: the law, or what was seen.
         let share = (by(t) / whole).min(observed(t)).min(1.0);

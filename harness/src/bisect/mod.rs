@@ -21,7 +21,13 @@ const CREDIBLE: f64 = 0.9;
 
 /// Nobody is accused while it is likelier than this that no patch is to blame: the harm of a false accusation is
 /// another than that of naming the neighbour.
-const MOST_NONE: f64 = 0.005;
+const MOST_NONE: f64 = 0.03;
+
+/// Of the doubt that the asked confidence leaves, a patch that is named may have this share, and "no patch" that. The
+/// posterior is right in the mean of the prior's rates; rates that are hard to tell apart are wrong more often than
+/// that, and those who ask for 95 % mean whatever rates they have.
+const DOUBT_OF_PATCH: f64 = 0.6;
+const DOUBT_OF_NONE: f64 = 0.2;
 
 /// A trial that was too short to exercise anything makes the next so many times as long.
 const LENGTHEN: f64 = 2.0;
@@ -316,15 +322,19 @@ impl Bisect {
 
     /// The conclusion, if one is likely enough.
     fn sure(&self) -> Option<Conclusion> {
-        let enough = self.aim.confidence;
+        let enough = |share: f64| 1.0 - share * (1.0 - self.aim.confidence);
         let none = self.posterior.none.mass;
-        if none >= enough {
+        if none >= enough(DOUBT_OF_NONE) {
             return Some(self.nobody(none));
         }
         if none > MOST_NONE {
             return None;
         }
-        let (patches, mass) = self.groups().into_iter().find(|g| g.1 >= enough)?;
+        let (patches, mass) = self.groups().into_iter().find(|g| g.1 >= enough(DOUBT_OF_PATCH))?;
+        // However often it fails with the patch: nothing is known of how often it does without.
+        if self.counts(0, patches[0] - 1) == Counts::default() {
+            return None;
+        }
         Some(match patches.as_slice() {
             [patch] => Conclusion::Culprit { patch: *patch, confidence: mass },
             _ => Conclusion::Unclear { patches, or_none: false, confidence: mass },
@@ -477,7 +487,7 @@ mod tests {
 
     #[test]
     fn a_spent_budget_leaves_the_likeliest() {
-        let aim = Aim { budget: 100.0, ..AIM };
+        let aim = Aim { budget: 25.0, ..AIM };
         let (conclusion, _) = play(
             8,
             aim,

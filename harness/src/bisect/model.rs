@@ -6,32 +6,63 @@
 
 use std::sync::OnceLock;
 
-/// Rates of a bad version, and their weights: more of the rare ones, so that a bug that shows rarely is not taken for
-/// one that shows often. Below seven in a hundred there is little to bisect in an hour.
-const BAD: [(f64, f64); 12] = [
-    (0.07, 1.94),
-    (0.1, 1.78),
-    (0.15, 1.61),
-    (0.2, 1.50),
-    (0.3, 1.35),
-    (0.4, 1.26),
-    (0.5, 1.19),
-    (0.6, 1.14),
-    (0.7, 1.09),
-    (0.8, 1.06),
-    (0.9, 1.03),
-    (0.97, 1.01),
+/// Rates of a bad version. Below six in a hundred there is little to bisect in an hour. The grids are fine where rates
+/// are low: with a thousand trials there, a rate between two points of a coarse grid would fit neither.
+const BAD: [f64; 16] = [0.06, 0.07, 0.085, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97];
+
+/// A rate weighs as this power of it: more for rare ones, so that a bug that shows rarely is not taken for one that shows
+/// often.
+const BAD_POWER: f64 = -0.7;
+
+/// Rates of a good version, and their weights. A signature is narrow, so most have next to none; but some bugs have
+/// several ways to show.
+const GOOD: [(f64, f64); 9] = [
+    (0.0003, 1.0),
+    (0.003, 1.0),
+    (0.01, 1.0),
+    (0.017, 0.5),
+    (0.025, 0.5),
+    (0.035, 0.4),
+    (0.05, 0.4),
+    (0.07, 0.3),
+    (0.1, 0.3),
 ];
-
-/// Rates of a good version. A signature is narrow, so most have next to none; but some bugs have several ways to show.
-const GOOD: [(f64, f64); 6] = [(0.0003, 1.0), (0.003, 1.0), (0.01, 1.0), (0.03, 0.7), (0.06, 0.7), (0.12, 0.4)];
-
-/// If no patch is to blame, the one rate is a good version's with this prior chance (noise), else a bad one's (the
-/// source has the bug).
-const NOISE: f64 = 0.6;
 
 /// A bad version fails at least so many times as often as a good one, or the patch is not worth the name of a culprit.
 const LEAST_RATIO: f64 = 1.5;
+
+/// Rates that are nearer to each other than by this factor weigh [`ALIKE_WEIGHT`] times as much. They are the hardest to
+/// tell apart: without that, one such bug in five would be pinned on a wrong patch or on none.
+const ALIKE: f64 = 2.2;
+const ALIKE_WEIGHT: f64 = 8.0;
+
+/// The one rate of all versions if no patch is to blame, and the weights. It is the low rates if the failure was noise,
+/// the high ones if the source has the bug. Those that chance makes look most like a patch's doing weigh most, so that
+/// wherever the rate is, no more than some three in a hundred bisections accuse a patch falsely.
+const ANY: [(f64, f64); 22] = [
+    (0.003, 0.05),
+    (0.01, 0.05),
+    (0.02, 0.06),
+    (0.03, 0.15),
+    (0.04, 0.18),
+    (0.05, 0.14),
+    (0.06, 0.04),
+    (0.07, 0.04),
+    (0.085, 0.02),
+    (0.1, 0.02),
+    (0.12, 0.04),
+    (0.15, 0.05),
+    (0.2, 0.05),
+    (0.25, 0.05),
+    (0.3, 0.05),
+    (0.4, 0.02),
+    (0.5, 0.01),
+    (0.6, 0.01),
+    (0.7, 0.01),
+    (0.8, 0.01),
+    (0.9, 0.01),
+    (0.97, 0.01),
+];
 
 /// The prior chance that no patch of the series is the culprit.
 const NONE: f64 = 0.5;
@@ -98,21 +129,34 @@ impl Prior {
     fn get() -> &'static Self {
         static PRIOR: OnceLock<Prior> = OnceLock::new();
         PRIOR.get_or_init(|| {
-            let pairs = BAD.iter().flat_map(|p| GOOD.iter().map(move |q| (p, q)));
-            let mut joint: Vec<f64> =
-                pairs.map(|(p, q)| if p.0 >= LEAST_RATIO * q.0 { p.1 * q.1 } else { 0.0 }).collect();
+            let mut joint: Vec<f64> = BAD.iter().flat_map(|&p| GOOD.iter().map(move |&q| weight(p, q))).collect();
+            let mut any_weight: Vec<f64> = ANY.iter().map(|r| r.1).collect();
             normalise(&mut joint);
-            let own = BAD.iter().map(|_| (1.0 - NOISE) / BAD.len() as f64);
-            let any_weight = own.chain(GOOD.iter().map(|_| NOISE / GOOD.len() as f64)).collect();
+            normalise(&mut any_weight);
             Self {
-                any: Grid::new(BAD.iter().chain(&GOOD).map(|r| r.0)),
+                any: Grid::new(ANY.iter().map(|r| r.0)),
                 any_weight,
-                bad: Grid::new(BAD.iter().map(|p| p.0)),
+                bad: Grid::new(BAD.iter().copied()),
                 good: Grid::new(GOOD.iter().map(|q| q.0)),
                 joint,
             }
         })
     }
+}
+
+/// The weight of a bad rate, before what goes with it.
+fn bad_weight(bad: f64) -> f64 {
+    bad.powf(BAD_POWER)
+}
+
+/// The weight of a pair of rates.
+fn weight(bad: f64, (good, good_weight): (f64, f64)) -> f64 {
+    let alike = match bad / good {
+        ratio if ratio < LEAST_RATIO => 0.0,
+        ratio if ratio < ALIKE => ALIKE_WEIGHT,
+        _ => 1.0,
+    };
+    bad_weight(bad) * good_weight * alike
 }
 
 fn normalise(weights: &mut [f64]) {
@@ -229,7 +273,8 @@ pub fn miss(bad: Counts, trials: u32) -> f64 {
     let mut likelihood = Vec::new();
     prior.bad.likelihood(bad, &mut likelihood);
     let (mut whole, mut missed) = (0.0, 0.0);
-    for ((l, w), not) in likelihood.iter().zip(BAD.iter().map(|p| p.1)).zip(&prior.bad.ln_not) {
+    for ((l, bad), not) in likelihood.iter().zip(BAD).zip(&prior.bad.ln_not) {
+        let w = bad_weight(bad);
         whole += l * w;
         missed += l * w * (not * f64::from(trials)).exp();
     }
@@ -249,23 +294,21 @@ mod tests {
     /// The same by the definition: each trial's chance under each pair of rates, multiplied and summed.
     fn brute(versions: &[Counts]) -> Vec<f64> {
         let patches = versions.len() - 1;
-        let weight = |p: &(f64, f64), q: &(f64, f64)| if p.0 >= LEAST_RATIO * q.0 { p.1 * q.1 } else { 0.0 };
-        let whole: f64 = BAD.iter().flat_map(|p| GOOD.iter().map(move |q| weight(p, q))).sum();
+        let pairs = || BAD.iter().flat_map(|&p| GOOD.iter().map(move |&q| (p, q)));
+        let whole: f64 = pairs().map(|(p, q)| weight(p, q)).sum();
         let chance = |rate: &dyn Fn(usize) -> f64| -> f64 {
             let of = |(v, c): (usize, &Counts)| rate(v).powi(c.hits as i32) * (1.0 - rate(v)).powi(c.clean as i32);
             versions.iter().enumerate().map(of).product()
         };
         let mut masses: Vec<f64> = (1..=patches)
             .map(|k| {
-                let pairs = BAD.iter().flat_map(|p| GOOD.iter().map(move |q| (p, q)));
                 let sum: f64 =
-                    pairs.map(|(p, q)| weight(p, q) / whole * chance(&|v| if v >= k { p.0 } else { q.0 })).sum();
+                    pairs().map(|(p, q)| weight(p, q) / whole * chance(&|v| if v >= k { p } else { q.0 })).sum();
                 sum * (1.0 - NONE) / patches as f64
             })
             .collect();
-        let own = BAD.iter().map(|p| (p.0, (1.0 - NOISE) / BAD.len() as f64));
-        let noise = GOOD.iter().map(|q| (q.0, NOISE / GOOD.len() as f64));
-        masses.push(NONE * own.chain(noise).map(|(r, w)| w * chance(&|_| r)).sum::<f64>());
+        let any: f64 = ANY.iter().map(|r| r.1).sum();
+        masses.push(NONE * ANY.iter().map(|&(r, w)| w / any * chance(&|_| r)).sum::<f64>());
         normalise(&mut masses);
         masses
     }

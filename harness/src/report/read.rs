@@ -4,17 +4,10 @@ use super::account::{Account, Bisected, Bug, Console, Course};
 use super::course::{course, Step};
 use super::decode::decode;
 use crate::error::Result;
-<<<<<<< HEAD
 use crate::prune;
-use crate::record::Run;
-use crate::trial::console::Console as Log;
-=======
 use crate::record::{Bisection, Run};
 use crate::run::journal;
-use crate::trial::CONSOLE;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
->>>>>>> h-page
+use crate::trial::console::Console as Log;
 use std::path::Path;
 
 /// Lines shown before and behind a report.
@@ -37,14 +30,10 @@ impl Account {
     /// A file is damaged. A console that is missing or damaged is none.
     pub fn read(run: &Run) -> Result<Self> {
         let (dirs, trials): (Vec<_>, Vec<_>) = run.trials()?.into_iter().unzip();
-<<<<<<< HEAD
         let (place, header) = (run.dir.display().to_string(), run.header()?);
         let gone = prune::gone(&header, dirs.iter().zip(&trials));
-        let mut account = Self::new(header, run.matrix()?, run.cells()?, trials, run.bisections()?, place);
+        let mut account = Self::new(header, run.matrix()?, run.cells()?, trials, place);
         account.gone = gone;
-=======
-        let place = run.dir.display().to_string();
-        let mut account = Self::new(run.header()?, run.matrix()?, run.cells()?, trials, place);
         account.bisections = run.bisections()?.into_iter().map(|result| bisected(run, result)).collect();
         account.needs = run.needs()?;
         let findings: Vec<_> =
@@ -53,7 +42,6 @@ impl Account {
         for (bug, decoded) in account.bugs.iter_mut().zip(decoded) {
             bug.decoded = decoded;
         }
->>>>>>> h-page
         let most = (MAX_ALL / (account.bugs.len() as u64).max(1)).clamp(MIN_REPORT, MAX_REPORT);
         for bug in &mut account.bugs {
             bug.console = excerpt(&dirs[bug.trial], bug, most).ok().flatten();
@@ -62,30 +50,6 @@ impl Account {
     }
 }
 
-<<<<<<< HEAD
-/// The part of the console in a trial's folder that a bug is about: around its report, or the end for what no console line
-/// shows. `None` if there is no console.
-fn excerpt(dir: &Path, bug: &Bug, most: u64) -> Result<Option<Console>> {
-    let Some(mut log) = Log::open(dir)? else { return Ok(None) };
-    let (start, end) = (bug.finding.first_byte, bug.finding.end_byte);
-    let lines_from = start.saturating_sub(AROUND as u64);
-    let mut parts = None;
-    if start < end {
-        let before = log.part(lines_from, start - lines_from)?;
-        let report = log.part(start, most.min(end - start))?;
-        let after = log.part(end, AROUND as u64)?;
-        // What the record says of a console that is shorter means nothing.
-        parts = (log.at() >= end).then_some((lines_from, before, report, after));
-    }
-    let shown = parts.is_some();
-    let (from, before, report, after) = match parts {
-        Some(parts) => parts,
-        None => {
-            let Some(log) = Log::open(dir)? else { return Ok(None) };
-            let (from, end) = log.tail(AROUND)?;
-            (from, end, Vec::new(), Vec::new())
-        }
-=======
 /// A bisection with its course: a report does without that where its log is of no use.
 fn bisected(run: &Run, result: Bisection) -> Bisected {
     let log = run.bisect_log_file(&result.cell, &result.signature);
@@ -112,14 +76,28 @@ fn ends_at(steps: &[Step], posterior: &[f64]) -> bool {
     last.posterior.len() == posterior.len() && apart / 2.0 <= NEAR
 }
 
-/// The part of a console that a bug is about: around its report, or the end for what no console line shows.
-fn excerpt(path: &Path, bug: &Bug, most: u64) -> Option<Console> {
-    let mut file = File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
-    let (start, end) = match (bug.finding.first_byte, bug.finding.end_byte) {
-        (start, end) if start < end && end <= length => (start, end),
-        _ => (length, length),
->>>>>>> h-page
+/// The part of the console in a trial's folder that a bug is about: around its report, or the end for what no console line
+/// shows. `None` if there is no console.
+fn excerpt(dir: &Path, bug: &Bug, most: u64) -> Result<Option<Console>> {
+    let Some(mut log) = Log::open(dir)? else { return Ok(None) };
+    let (start, end) = (bug.finding.first_byte, bug.finding.end_byte);
+    let lines_from = start.saturating_sub(AROUND as u64);
+    let mut parts = None;
+    if start < end {
+        let before = log.part(lines_from, start - lines_from)?;
+        let report = log.part(start, most.min(end - start))?;
+        let after = log.part(end, AROUND as u64)?;
+        // What the record says of a console that is shorter means nothing.
+        parts = (log.at() >= end).then_some((lines_from, before, report, after));
+    }
+    let shown = parts.is_some();
+    let (from, before, report, after) = match parts {
+        Some(parts) => parts,
+        None => {
+            let Some(log) = Log::open(dir)? else { return Ok(None) };
+            let (from, end) = log.tail(AROUND)?;
+            (from, end, Vec::new(), Vec::new())
+        }
     };
     let [before, report, after] = [before, report, after].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     // Where the bytes begin in the middle of a line, that line is left out.

@@ -7,13 +7,9 @@ use mmtorture_harness::bisect::settings::Verdict;
 use mmtorture_harness::bisect::{Aim, Bisect, Evidence, Next, Prices, Tally};
 use mmtorture_harness::oracle::{self, Finding};
 use mmtorture_harness::plan::Cell;
-<<<<<<< HEAD
-use mmtorture_harness::record::{Header, Run};
-use mmtorture_harness::trial::console::{self, CONSOLE};
-=======
 use mmtorture_harness::record::{Bisection, Header, Need, Needs, Run};
 use mmtorture_harness::run::journal::{Entry, Journal, Of};
->>>>>>> h-page
+use mmtorture_harness::trial::console::{self, CONSOLE};
 use mmtorture_harness::trial::Trial;
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
