@@ -5,10 +5,12 @@
 //! model.
 
 pub mod choose;
+pub mod git_log;
 pub mod horizon;
 pub mod model;
 pub mod settings;
 pub mod verify;
+pub mod workload;
 
 use model::{Counts, Posterior};
 use serde::{Deserialize, Serialize};
