@@ -98,7 +98,21 @@ mod tests {
             Line { start: &start, commits: &way, tallies: &outer_tallies, conclusion: &outer },
             Line { start: &fork, commits: &side, tallies: &inner_tallies, conclusion: &inner },
         ];
-        insta::assert_snapshot!(render(&lines, &start, &way[2]), @r"
+        insta::assert_snapshot!(render(&lines, &start, &way[2]), @"
+        git bisect start
+        # bad: [c] mm: c
+        git bisect bad c
+        # good: [a] mm: a
+        git bisect good a
+        # good: [b] mm: b
+        git bisect good b
+        # bad: [m] mm: m
+        git bisect bad m
+        # good: [x] mm: x
+        git bisect good x
+        # bad: [y] mm: y
+        git bisect bad y
+        # first bad commit: [y] mm: y
         ");
     }
 
@@ -109,7 +123,16 @@ mod tests {
         let conclusion = Conclusion::Unclear { patches: vec![2, 3], or_none: false, confidence: 0.99 };
         let tallies = [tally(0, 1, 0), tally(0, 4, 0), tally(0, 0, 1), tally(3, 0, 0)];
         let line = Line { start: &start, commits: &way, tallies: &tallies, conclusion: &conclusion };
-        insta::assert_snapshot!(render(&[line], &start, &way[2]), @r"
+        insta::assert_snapshot!(render(&[line], &start, &way[2]), @"
+        git bisect start
+        # bad: [d] mm: d
+        git bisect bad d
+        # good: [a] mm: a
+        git bisect good a
+        # good: [b] mm: b
+        git bisect good b
+        # skip: [c] mm: c
+        git bisect skip c
         ");
     }
 }

@@ -5,7 +5,7 @@ use super::bars::bars;
 use super::journal::{Entry, Journal, Of};
 use super::{build, pool, Built, Runner};
 use crate::bisect::verify::passes_needed;
-use crate::bisect::{Aim, Bisect, Conclusion, Evidence, Next, Prices};
+use crate::bisect::{Aim, Bisect, Conclusion, Evidence, Next, Prices, MAX_OTHER};
 use crate::build::Builder;
 use crate::error::{Error, Result};
 use crate::hash::Hasher;
@@ -452,6 +452,10 @@ impl<'a> Session<'a> {
                 let why =
                     format!("{} failed {with} times; {name} passed {passes} times in a row", self.version(patch).name);
                 return Ok(Verification { verified: true, why });
+            }
+            let other = self.aside.iter().filter(|(of, e)| *of == removed && *e == Evidence::Other).count();
+            if passes == 0 && other >= MAX_OTHER as usize {
+                return Ok(Verification::not(&format!("{other} trials of {name} said nothing")));
             }
             // A verification that does not come to its end must end.
             tries += 1;
