@@ -31,15 +31,20 @@ pub fn render(lines: &[Line<'_>], good: &Commit, bad: &Commit) -> String {
     tell(&mut text, "good", good);
     for line in lines {
         let (last_good, first_bad) = edges(line);
-        for (version, commit) in std::iter::once(line.start).chain(line.commits).enumerate() {
-            let tried = line.tallies.get(version).is_some_and(|t| t.hits + t.clean > 0);
-            let useless = line.tallies.get(version).is_some_and(|t| t.other > 0 && t.hits + t.clean == 0);
-            let word = match () {
-                () if tried && version >= first_bad => "bad",
-                () if tried && version <= last_good => "good",
-                () if useless => "skip",
-                () => continue,
-            };
+        let versions = std::iter::once(line.start).chain(line.commits).zip(line.tallies).enumerate();
+        let (mut words, mut bad) = (Vec::new(), Vec::new());
+        for (version, (commit, tally)) in versions {
+            let tried = tally.hits + tally.clean > 0;
+            if tried && version >= first_bad {
+                bad.push(("bad", commit));
+            } else if tried && version <= last_good {
+                words.push(("good", commit));
+            } else if !tried && tally.other > 0 {
+                words.push(("skip", commit));
+            }
+        }
+        // Of several bad commits git keeps the last one that it is told: the oldest.
+        for (word, commit) in words.into_iter().chain(bad.into_iter().rev()) {
             if !told.contains(&commit.id.as_str()) {
                 told.push(&commit.id);
                 tell(&mut text, word, commit);
@@ -88,12 +93,12 @@ mod tests {
     #[test]
     fn the_way_into_a_merge_is_one_log() {
         let (start, fork) = (commit("a", &[]), commit("f", &[]));
-        let way = [commit("b", &["a"]), commit("m", &["b", "y"]), commit("c", &["m"])];
-        let side = [commit("x", &["f"]), commit("y", &["x"]), way[1].clone()];
+        let way = [commit("b", &["a"]), commit("m", &["b", "z"]), commit("c", &["m"])];
+        let side = [commit("x", &["f"]), commit("y", &["x"]), commit("z", &["y"]), way[1].clone()];
         let outer = Conclusion::Culprit { patch: 2, confidence: 0.97 };
         let inner = Conclusion::Culprit { patch: 2, confidence: 0.96 };
         let outer_tallies = [tally(0, 1, 0), tally(0, 3, 0), tally(2, 1, 0), tally(1, 0, 0)];
-        let inner_tallies = [tally(0, 0, 0), tally(0, 2, 1), tally(1, 0, 0), tally(2, 1, 0)];
+        let inner_tallies = [tally(0, 0, 0), tally(0, 2, 1), tally(1, 0, 0), tally(1, 0, 0), tally(2, 1, 0)];
         let lines = [
             Line { start: &start, commits: &way, tallies: &outer_tallies, conclusion: &outer },
             Line { start: &fork, commits: &side, tallies: &inner_tallies, conclusion: &inner },
@@ -110,6 +115,8 @@ mod tests {
         git bisect bad m
         # good: [x] mm: x
         git bisect good x
+        # bad: [z] mm: z
+        git bisect bad z
         # bad: [y] mm: y
         git bisect bad y
         # first bad commit: [y] mm: y
