@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 
 const CULPRIT: &str = "0003-mm-delay-rmap-removal-until-after-the-tlb-flush";
 
+/// Kills are spread over so many milliseconds: a trial takes some ten seconds, a bisection some ten trials, so each is killed
+/// several times.
+const SPREAD_MS: u64 = 30_000;
+
 /// A run with a failure to bisect.
 struct Failed {
     bench: Bench,
@@ -125,18 +129,6 @@ fn kill_some(child: &mut std::process::Child, how: u64) -> &'static str {
 fn a_bisection_that_is_killed_at_any_moment_comes_to_the_same_answer() {
     let _alone = alone();
     let failed = Failed::new();
-    // Undisturbed, for how long one takes; its kernels are built then.
-    let start = Instant::now();
-    let answer: Value = serde_json::from_slice(&failed.command().output().unwrap().stdout).unwrap();
-    failed.complete(&BTreeMap::new(), &answer);
-    failed.forget();
-    let start_again = Instant::now();
-    let answer: Value = serde_json::from_slice(&failed.command().output().unwrap().stdout).unwrap();
-    failed.complete(&BTreeMap::new(), &answer);
-    let whole = start_again.elapsed();
-    println!("undisturbed: {:.0} s with builds, {:.0} s without", start.elapsed().as_secs_f64(), whole.as_secs_f64());
-    failed.forget();
-
     let kills = number("MMTORTURE_KILLS", 2);
     let mut moments = Moments::new();
     let (mut killed, mut answers, mut within) = (0, 0, 0);
@@ -145,7 +137,7 @@ fn a_bisection_that_is_killed_at_any_moment_comes_to_the_same_answer() {
     let mut going_on = false;
     while killed < kills || going_on {
         let mut child = failed.command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let kill_at = Duration::from_millis(moments.below(whole.as_millis() as u64));
+        let kill_at = Duration::from_millis(moments.below(SPREAD_MS));
         let how = moments.below(3);
         let start = Instant::now();
         let mut ended = None;

@@ -55,33 +55,6 @@ fn the_demo_finds_the_bug_and_names_the_patch() {
     assert!(!again.stderr.contains("built in"), "{}", again.stderr);
 }
 
-/// Kills by the OOM killer, in a matrix that does not expect them: the source has them, with patches and without.
-#[test]
-fn a_failure_that_the_source_has_too_is_blamed_on_no_patch() {
-    let _alone = alone();
-    let bench = Bench::new();
-    let series = repository().join("series/delay-rmap-fixed").display().to_string();
-    let lines = format!("series: ['{series}']\nvariants: [base, all]\nworkloads: [oom-reap]\nseconds: 20");
-    let run = |more: &str| bench.run(&["run", &bench.matrix(&format!("{lines}\n{more}")).display().to_string()]);
-    let said = run("").expect(1, &[]);
-    println!("{}\n{}", said.stderr, said.stdout);
-    assert!(
-        said.stdout.contains("bisection: pre-existing: the source fails without delay-rmap-fixed too"),
-        "{}",
-        said.stdout
-    );
-    let found = bench.run(&["show", "latest", "--format", "json"]).expect(0, &[]).json();
-    let bisection = &found["bisections"][0];
-    assert_eq!((&bisection["conclusion"], &bisection["culprit"]), (&"pre-existing".into(), &serde_json::Value::Null));
-
-    // Known, it is no failure, and nothing is looked for.
-    let title = bisection["title"].as_str().unwrap();
-    let rule = serde_json::json!([{"match": format!("^{}$", regex_lite::escape(title)), "reason": "known"}]);
-    std::fs::write(bench.path("known.yaml"), rule.to_string()).unwrap();
-    let said = run("allow: known.yaml").expect(0, &[]);
-    assert!(!said.stdout.contains("bisection") && !said.stdout.contains("culprit"), "{}", said.stdout);
-}
-
 #[test]
 fn a_patch_that_does_not_apply_is_told_by_patch_file_and_hunk() {
     let bench = Bench::new();

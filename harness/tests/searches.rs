@@ -164,3 +164,33 @@ fn of_a_mix_the_member_that_fails_soonest_is_named() {
     let shown = stage.yard.bench.run(&["show", "latest"]).expect(0, &[]).stdout;
     assert!(shown.contains("workload: kernel BUG in do_c_page"), "{shown}");
 }
+
+/// The tree fails as it is, and has two harmless patches on top.
+#[test]
+fn a_failure_that_the_source_has_too_is_blamed_on_no_patch() {
+    let stage = Stage::new();
+    stage.yard.sh("echo c broken >> linux/mm/c.c && mkdir s");
+    for (n, name) in ["a", "b"].iter().enumerate() {
+        let diff =
+            format!("--- x/mm/{name}.c\n+++ y/mm/{name}.c\n@@ -1,2 +1,3 @@\n {name} one\n {name} two\n+{name} three\n");
+        let patch = format!("Subject: mm: {name}\n\n{diff}");
+        std::fs::write(stage.yard.path(&format!("s/{}-{name}.patch", n + 1)), patch).unwrap();
+    }
+    let lines = format!("series: [s]\nvariants: [base, all]\n{TRIALS}");
+    let matrix = stage.yard.matrix("tree:linux", &lines);
+    let said = stage.command(&["run", &matrix]).expect(1, &["bisecting s over 2 patches"]);
+    assert!(said.stdout.contains("bisection: pre-existing: the source fails without s too"), "{}", said.stdout);
+    assert!(!said.stdout.contains("culprit"), "{}", said.stdout);
+
+    // What is known is no failure, and nothing is looked for.
+    std::fs::write(stage.yard.path("known.yaml"), "[{match: '^kernel BUG in do_c_page$', reason: known}]").unwrap();
+    let matrix =
+        stage.yard.matrix("tree:linux", &format!("{lines}\nallow: known.yaml").replace("trials: 3", "trials: 1"));
+    let said = stage.command(&["run", &matrix]);
+    assert!(
+        !said.stderr.contains("bisecting") && !said.stdout.contains("finding:"),
+        "{}\n{}",
+        said.stdout,
+        said.stderr
+    );
+}

@@ -132,6 +132,11 @@ impl Race {
         let Some(leader) = (0..field.len()).max_by(|&a, &b| chances[a].total_cmp(&chances[b])) else {
             return Step::None;
         };
+        // A prior is no reason to leave a smaller load untried.
+        let untried = |load: &&usize| self.tallies[**load] == Tally::default();
+        if let Some(load) = field.iter().find(untried).filter(|_| self.spent < self.aim.budget) {
+            return Step::Trial(*load);
+        }
         let winner = (0..field.len()).filter(failed).find(|&i| chances[i] >= self.aim.confidence);
         if let Some(i) = winner {
             return Step::Over { best: field[i], confidence: chances[i] };
