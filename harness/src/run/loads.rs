@@ -276,7 +276,7 @@ fn times(size: &str, by: u64, over: u64) -> Option<String> {
         _ => return None,
     };
     let mib = mib * by / over;
-    Some(if mib % 1024 == 0 { format!("{}G", mib >> 10) } else { format!("{mib}M") })
+    Some(if mib.is_multiple_of(1024) { format!("{}G", mib >> 10) } else { format!("{mib}M") })
 }
 
 #[cfg(test)]
