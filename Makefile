@@ -9,7 +9,7 @@ PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bi
 	xz-utils tar cpio patch ccache git e2fsprogs
 
 .PHONY: help setup build demo test lint unit e2e suites bed nested drgn proof fuzz figures-vmm figures-build figures-cover \
-	figures-bisect figures-report figure-symbols corpus run-kill fuzz-oracle bench-oracle dimensions-slow validators \
+	figures-bisect figures-report figure-symbols corpus run-kill bisect-kill fuzz-oracle bench-oracle dimensions-slow validators \
 	report-browser slurm detection
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
 	@echo 'make run-kill        a run killed at KILLS moments (50), resumed and checked: ten minutes'
+	@echo 'make bisect-kill     a real bisection killed at KILLS moments (20), gone on with and checked: half an hour'
 	@echo 'make validators      what others read of our reports and CI files: kcidb-io, kunit.py, actionlint, ...'
 	@echo 'make slurm           four shards on a Slurm of two nodes on loopback, and merged'
 	@echo 'make report-browser  a report of 10,000 trials and a history of 1,000 runs in headless Chromium, and pictures'
@@ -149,6 +150,12 @@ figures-report: $(REPORT)/report.html $(REPORT)/history.html
 KILLS ?= 50
 run-kill: build
 	MMTORTURE_KILLS=$(KILLS) $(CARGO) test --release -p mmtorture-harness --locked --test kill -- --nocapture
+
+# A real bisection, at other moments with KILL_SEED.
+bisect-kill: KILLS = 20
+bisect-kill: build
+	MMTORTURE_KILLS=$(KILLS) MMTORTURE_KILL_SEED=$(or $(KILL_SEED),1) \
+		$(CARGO) test --release -p mmtorture-harness --locked --test bisect_kill -- --nocapture
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect

@@ -1,15 +1,18 @@
 //! Runs on disk. `results/README.md` documents the layout.
 
 use crate::bisect::settings::Verdict;
+use crate::bisect::workload::Rate;
 use crate::bisect::{Conclusion, Tally};
 use crate::error::{Error, Result};
 use crate::files::{self, Lock, Sharing};
+use crate::git::Commit;
 use crate::hash::Hasher;
 use crate::plan::{Cell, Plan};
 use crate::reproduce::Reproduction;
 use crate::trial::{is_left_over, Trial, TRIAL};
 use anyhow::Context;
 use jiff::{SpanRound, Timestamp, Unit};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -28,7 +31,6 @@ const PART: &str = "part.json";
 pub(crate) const MATRIX: &str = "matrix.yaml";
 pub(crate) const CELLS: &str = "cells";
 pub(crate) const BISECT: &str = "bisect";
-const SETTINGS: &str = "settings";
 const REPRODUCE: &str = "reproduce.json";
 
 /// How far a run is.
@@ -174,6 +176,75 @@ pub struct Bisection {
     pub verification: Option<Verification>,
 }
 
+/// Which commit broke a cell.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revisions {
+    /// The repository.
+    pub repository: PathBuf,
+    /// The commit that was said to be good.
+    pub good: Commit,
+    /// The commit that failed.
+    pub bad: Commit,
+    /// The bisections: of the first-parent way between the two, then of each merged branch that it led into.
+    pub lines: Vec<RevisionLine>,
+    /// All of it as `git bisect replay` takes it.
+    pub log: String,
+}
+
+/// A bisection of commits in a line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevisionLine {
+    /// The commit before the first one.
+    pub start: Commit,
+    /// The commits, which are the bisection's `patches`.
+    pub commits: Vec<Commit>,
+    /// The bisection.
+    pub bisection: Bisection,
+}
+
+impl Revisions {
+    /// The commit that it came to, if to one.
+    pub fn culprit(&self) -> Option<&Commit> {
+        let last = self.lines.last()?;
+        match last.bisection.conclusion {
+            Conclusion::Culprit { patch, .. } => last.commits.get(patch - 1),
+            _ => None,
+        }
+    }
+}
+
+/// Which load shows a failure most often a second.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Loads {
+    /// The cell that failed.
+    pub cell: String,
+    /// The finding's title.
+    pub title: String,
+    /// Its signature: nothing else counted as a failure.
+    pub signature: String,
+    /// The loads that were tried, the cell's own first.
+    pub loads: Vec<Load>,
+    /// The one to use, as an index.
+    pub best: usize,
+    /// How likely it fails at least at half the rate of any other.
+    pub confidence: f64,
+    /// What the trials took, in seconds.
+    pub seconds: f64,
+}
+
+/// A workload with some settings.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Load {
+    /// The workload, as a matrix has it.
+    pub workload: String,
+    /// The settings that are not the cell's own.
+    pub settings: BTreeMap<String, String>,
+    /// What was seen.
+    pub tally: Tally,
+    /// How often it fails.
+    pub rate: Rate,
+}
+
 /// Which settings a failure needs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Needs {
@@ -220,6 +291,27 @@ impl Verification {
     /// Not verified.
     pub fn not(why: &str) -> Self {
         Self { verified: false, why: why.to_owned() }
+    }
+}
+
+/// What a search goes over, if not over a series: each has a folder of its own in a run's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// The cell's settings: [`Needs`].
+    Settings,
+    /// Commits of the kernel's repository: [`Revisions`].
+    Git,
+    /// Workloads, processors, memory: [`Loads`].
+    Workload,
+}
+
+impl Over {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Git => "git",
+            Self::Workload => "workload",
+        }
     }
 }
 
@@ -438,25 +530,38 @@ impl Run {
         self.dir.join(BISECT).join(format!("{}.log.jsonl", bisect_name(cell, signature)))
     }
 
-    /// The log of the search for the settings that this failure needs.
+    /// The log of a search over something else than the series. `part` tells the searches of one failure apart.
     ///
     /// # Errors
     /// Its folder cannot be made.
-    pub fn settings_log(&self, cell: &str, signature: &str) -> Result<PathBuf> {
-        Ok(self.settings_dir()?.join(format!("{}.log.jsonl", bisect_name(cell, signature))))
+    pub fn search_log(&self, over: Over, cell: &str, signature: &str, part: &str) -> Result<PathBuf> {
+        let name = if part.is_empty() {
+            bisect_name(cell, signature)
+        } else {
+            bisect_name(cell, &format!("{signature} {part}"))
+        };
+        Ok(self.over_dir(over)?.join(format!("{name}.log.jsonl")))
     }
 
-    /// Writes what settings a failure needs.
+    /// Writes what a search over something else than the series came to.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write_settings(&self, needs: &Needs) -> Result<()> {
-        let name = format!("{}.json", bisect_name(&needs.cell, &needs.signature));
-        Ok(files::write_json(&self.settings_dir()?.join(name), needs)?)
+    pub fn write_search(&self, over: Over, cell: &str, signature: &str, result: &impl Serialize) -> Result<()> {
+        let name = format!("{}.json", bisect_name(cell, signature));
+        Ok(files::write_json(&self.over_dir(over)?.join(name), result)?)
     }
 
-    fn settings_dir(&self) -> Result<PathBuf> {
-        let folder = self.dir.join(BISECT).join(SETTINGS);
+    /// What the searches over this came to, by cell.
+    ///
+    /// # Errors
+    /// A file is damaged.
+    pub fn searches<T: DeserializeOwned>(&self, over: Over) -> Result<Vec<T>> {
+        read_all(&self.dir.join(BISECT).join(over.folder()))
+    }
+
+    fn over_dir(&self, over: Over) -> Result<PathBuf> {
+        let folder = self.dir.join(BISECT).join(over.folder());
         files::create_dir(&folder)?;
         Ok(folder)
     }
@@ -472,22 +577,7 @@ impl Run {
     /// # Errors
     /// A file is damaged.
     pub fn bisections(&self) -> Result<Vec<Bisection>> {
-        let paths = sorted(&self.dir.join(BISECT))?;
-        paths
-            .iter()
-            .filter(|path| path.extension().is_some_and(|e| e == "json"))
-            .map(|path| Ok(files::read_json(path)?))
-            .collect()
-    }
-
-    /// The searches for the settings that failures need, by cell.
-    ///
-    /// # Errors
-    /// A file is damaged.
-    pub fn needs(&self) -> Result<Vec<Needs>> {
-        let paths = sorted(&self.dir.join(BISECT).join(SETTINGS))?;
-        let results = paths.iter().filter(|path| path.extension().is_some_and(|e| e == "json"));
-        results.map(|path| Ok(files::read_json(path)?)).collect()
+        read_all(&self.dir.join(BISECT))
     }
 
     /// Writes what running a failure again came to: such a run is of one cell.
@@ -585,6 +675,13 @@ pub fn folders(results: &Path) -> Result<Vec<Run>> {
     let hidden = |dir: &PathBuf| dir.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let runs = sorted(results)?.into_iter().filter(|dir| !hidden(dir)).map(|dir| Run { dir });
     Ok(runs.filter(|run| run.header_file().is_file()).collect())
+}
+
+/// All `.json` files of a folder, by name; none if it is missing.
+fn read_all<T: DeserializeOwned>(dir: &Path) -> Result<Vec<T>> {
+    let paths = sorted(dir)?;
+    let json = paths.iter().filter(|path| path.extension().is_some_and(|e| e == "json"));
+    json.map(|path| Ok(files::read_json(path)?)).collect()
 }
 
 /// The entries of a folder, by name; none if it is missing.

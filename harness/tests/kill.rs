@@ -2,16 +2,19 @@
 //! how often, `MMTORTURE_KILL_SEED` when. The kernel is that of `matrices/demo.yaml`.
 
 mod common;
+#[path = "common/killing.rs"]
+mod killing;
 #[path = "common/synthetic.rs"]
 mod synthetic;
 
 use common::{alone, Bench};
+use killing::{no_guest_is_left, number, Moments};
 use mmtorture_harness::record::{self, Run, State};
 use mmtorture_harness::run::merge::merge;
 use mmtorture_harness::trial::console::{CONSOLE, PACKED};
 use mmtorture_harness::trial::is_left_over;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -20,10 +23,6 @@ const WHOLE_MS: u64 = 16_000;
 
 const CELLS: usize = 2;
 
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
-}
-
 /// What came to an outcome so far, byte for byte.
 fn outcomes(run: &Run) -> BTreeMap<PathBuf, Vec<u8>> {
     run.trials()
@@ -31,24 +30,6 @@ fn outcomes(run: &Run) -> BTreeMap<PathBuf, Vec<u8>> {
         .into_iter()
         .map(|(dir, _)| (dir.clone(), std::fs::read(dir.join("trial.json")).unwrap()))
         .collect()
-}
-
-/// Processes of guests whose files are in `results`.
-fn guests(results: &Path) -> Vec<String> {
-    let results = results.display().to_string();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let cmdlines = processes.filter_map(|p| std::fs::read(p.path().join("cmdline")).ok());
-    let cmdlines = cmdlines.map(|c| String::from_utf8_lossy(&c).into_owned());
-    cmdlines.filter(|c| !c.contains("--resume") && c.starts_with("qemu") && c.contains(&results)).collect()
-}
-
-/// A killed process's children are killed by the kernel at once, but die in their own time.
-fn no_guest_is_left(results: &Path) {
-    let start = Instant::now();
-    while !guests(results).is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(20), "orphans: {:?}", guests(results));
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn complete(run: &Run, kept: &BTreeMap<PathBuf, Vec<u8>>) {
@@ -80,7 +61,7 @@ fn a_run_that_is_killed_at_any_moment_goes_on() {
     let lines = "seconds: 2\ndimensions: {thp: [always, never], cpus: 2, memory: 320M, swap: 'zram:1G'}";
     let matrix = bench.matrix(lines).display().to_string();
     let kills = number("MMTORTURE_KILLS", 3);
-    let mut random = number("MMTORTURE_KILL_SEED", 1);
+    let mut moments = Moments::new();
     let (mut killed, mut resumed, mut whole, mut before) = (0, 0, 0, 0);
     let mut current: Option<Run> = None;
     let mut kept = BTreeMap::new();
@@ -88,8 +69,7 @@ fn a_run_that_is_killed_at_any_moment_goes_on() {
         let id = current.as_ref().map(|run| run.dir.file_name().unwrap().to_str().unwrap().to_owned());
         let args = id.as_deref().map_or_else(|| vec!["run", &matrix, "--no-bisect"], |id| vec!["run", "--resume", id]);
         let mut child = bench.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let kill_at = Duration::from_millis((random >> 33) % WHOLE_MS);
+        let kill_at = Duration::from_millis(moments.below(WHOLE_MS));
         let start = Instant::now();
         let mut ended = None;
         while ended.is_none() && (killed >= kills || start.elapsed() < kill_at) {

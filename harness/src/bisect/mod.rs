@@ -5,16 +5,18 @@
 //! model.
 
 pub mod choose;
+pub mod git_log;
 pub mod horizon;
 pub mod model;
 pub mod settings;
 pub mod verify;
+pub mod workload;
 
 use model::{Counts, Posterior};
 use serde::{Deserialize, Serialize};
 
 /// So many trials of one version may come to nothing usable before the bisection goes around it.
-const MAX_OTHER: u32 = 5;
+pub const MAX_OTHER: u32 = 5;
 
 /// An answer that is not one suspect names so many of them that they hold this much of the posterior.
 const CREDIBLE: f64 = 0.9;

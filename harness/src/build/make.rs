@@ -18,6 +18,10 @@ use std::time::Duration;
 /// make's output.
 const LOG: &str = ".mmtorture-build.log";
 
+/// Objects that are little but an `.incbin`, of which no dependency file tells: the compiler cache would take one of another
+/// kernel whose compressed size is the same, and the image would hold that kernel. So each kernel has flags of its own.
+const INCLUDES_BINARIES: [&str; 3] = ["piggy.o", "rmpiggy.o", "kexec-purgatory.o"];
+
 /// A compiler cache of this size holds some thirty whole builds.
 const CCACHE_SIZE: &str = "4G";
 
@@ -73,6 +77,7 @@ impl Make<'_> {
         let _ = std::fs::remove_file(&log);
         let mut command = self.command("bzImage");
         command.arg(format!("-j{jobs}")).env("KBUILD_BUILD_VERSION", version);
+        command.args(INCLUDES_BINARIES.map(|object| format!("AFLAGS_{object}=-DMMTORTURE_VERSION={version}")));
         let mut objects = 0;
         let (status, cpu) = self.run(command, |line| {
             if line.starts_with("  CC ") || line.starts_with("  AS ") {

@@ -3,15 +3,17 @@
 use super::guests::GuestArgs;
 use super::run::AskArgs;
 use super::runner::{run_and_cell, Setup};
-use super::{print, print_json, read_plan, Format, ResultsArg};
+use super::{print, print_json, read_plan, workloads, Format, ResultsArg};
 use crate::bisect::settings::Verdict;
 use crate::error::{Error, Result};
 use crate::image::Programs;
 use crate::plan::Cell;
 use crate::prune;
 use crate::record::Run;
-use crate::run::{bisecting, settling, summary, Runner};
+use crate::run::revisions::{self, Range};
+use crate::run::{bisecting, loads, settling, summary, Runner};
 use crate::trial::Trial;
+use serde::Serialize;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +24,12 @@ pub(super) struct Args {
     /// What the suspects are
     #[arg(long, value_enum, default_value_t)]
     over: Over,
+    /// Over git: a revision that is good
+    #[arg(long, value_name = "REVISION")]
+    good: Option<String>,
+    /// Over git: one that fails, if not the matrix's
+    #[arg(long, value_name = "REVISION", requires = "good")]
+    bad: Option<String>,
     /// The matrix, if it is no longer where the run read it
     #[arg(long, value_name = "FILE")]
     matrix: Option<PathBuf>,
@@ -44,9 +52,16 @@ enum Over {
     Series,
     /// The settings: which of them the failure needs, on the kernel as it is.
     Settings,
+    /// The commits from --good to the matrix's revision.
+    Git,
+    /// The load: which workload, processors and memory show the failure soonest.
+    Workload,
 }
 
 pub(super) fn run(args: &Args) -> Result<u8> {
+    if args.good.is_some() != (args.over == Over::Git) {
+        return Err(Error::request("--over git and --good REVISION go together"));
+    }
     let (run, cell) = run_and_cell(&args.what)?;
     let run = Run::open(&args.results.dir, run)?;
     let _held = run.hold()?;
@@ -69,8 +84,20 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     }
     let runner = setup.runner(&plan, plan.cells.clone(), &builder, &run);
     let of_cell: Vec<Trial> = trials.iter().filter(|t| t.cell == cell.id).cloned().collect();
-    if args.over == Over::Settings {
-        return settings(args, &runner, cell, &of_cell);
+    match (args.over, &args.good) {
+        (Over::Settings, _) => return settings(args, &runner, cell, &of_cell),
+        (Over::Git, Some(good)) => {
+            let range = Range { good, bad: args.bad.as_deref() };
+            let revisions = revisions::run(&runner, cell, &of_cell, range, args.ask.ask())?;
+            show(args, &revisions, summary::revisions)?;
+            return Ok(u8::from(revisions.culprit().is_some()));
+        }
+        (Over::Workload, _) => {
+            let loads = loads::run(&runner, cell, &of_cell, &workloads(&programs)?, args.ask.ask())?;
+            show(args, &loads, summary::loads)?;
+            return Ok(u8::from(loads.loads[loads.best].tally.hits > 0));
+        }
+        _ => {}
     }
     let failures = bisecting::failures(&runner, &of_cell);
     if failures.is_empty() {
@@ -93,10 +120,13 @@ pub(super) fn run(args: &Args) -> Result<u8> {
 
 fn settings(args: &Args, runner: &Runner<'_>, cell: &Cell, trials: &[Trial]) -> Result<u8> {
     let needs = settling::run(runner, cell, trials, args.ask.ask())?;
-    if args.format == Format::Json {
-        print_json(&needs)?;
-    } else {
-        print(&summary::needs(&needs))?;
-    }
+    show(args, &needs, summary::needs)?;
     Ok(u8::from(needs.settings.iter().any(|need| matches!(need.verdict, Verdict::Needed { .. }))))
+}
+
+fn show<T: Serialize>(args: &Args, result: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
+    match args.format {
+        Format::Json => print_json(result),
+        _ => print(&text(result)),
+    }
 }

@@ -114,14 +114,15 @@ pub struct Kernel {
     pub modules: Option<PathBuf>,
 }
 
-/// An outcome that a variant's cells must have, for a matrix that tests the harness itself.
+/// What a variant's cells must come to, for a matrix that tests the harness itself.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verdict {
     /// The variant, as `plan` shows it: `base`, `delay-rmap/all`.
     pub variant: String,
-    /// What each of its trials must come to.
-    pub outcome: Outcome,
+    /// What each of its trials must come to, if that is certain.
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
     /// The patch that bisection must name, without `.patch`.
     #[serde(default)]
     pub culprit: Option<String>,

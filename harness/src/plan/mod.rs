@@ -173,6 +173,12 @@ impl Plan {
         let variants = built(&variants, &cells);
         order::order(&mut cells, choice.fixed, &variants, &Defaults);
         for verdict in &matrix.verdicts {
+            if verdict.outcome.is_none() && verdict.culprit.is_none() {
+                let (path, variant) = (path.display(), &verdict.variant);
+                return Err(Error::request(format!(
+                    "{path}: verdicts: {variant}: expected an outcome, a culprit or both"
+                )));
+            }
             if !variants.iter().any(|v| v.name == verdict.variant) {
                 let names: Vec<_> = variants.iter().map(|v| v.name.as_str()).collect();
                 return Err(Error::request(format!(

@@ -62,6 +62,23 @@ impl Plan {
         Some(Cell { settings, shape, ..cell.clone() }.on(variant, Some(seconds)))
     }
 
+    /// `cell` with another workload and with these settings in the place of its own; `None` if that is illegal, or its
+    /// kernel would be another.
+    pub fn loaded(
+        &self,
+        cell: &Cell,
+        variant: &Variant,
+        workload: &str,
+        changes: &BTreeMap<String, String>,
+    ) -> Option<Cell> {
+        let mut settings = cell.settings.clone();
+        settings.extend(changes.clone());
+        let loaded = Cell { workload: workload.to_owned(), settings, ..cell.clone() };
+        let shape = shape(&self.matrix, &loaded.settings).filter(|shape| shape.build == cell.shape.build)?;
+        let legal = !self.breaks(&loaded.settings, &loaded);
+        legal.then(|| Cell { shape, ..loaded }.on(variant, None))
+    }
+
     fn breaks(&self, settings: &BTreeMap<String, String>, cell: &Cell) -> bool {
         let setting = |name: &str| match name {
             VARIANT => Some(cell.variant.as_str()),

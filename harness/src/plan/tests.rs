@@ -65,6 +65,7 @@ fn what_a_matrix_names_must_exist() {
             "workloads: [anon-churn]\nseconds: 5\nverdicts: [{variant: s/all, outcome: fail}]\n",
             "there is no variant 's/all'",
         ),
+        ("workloads: [anon-churn]\nseconds: 5\nverdicts: [{variant: base}]\n", "base: expected an outcome, a culprit"),
     ] {
         let error = with(text);
         assert_eq!(error.exit_status(), 2);

@@ -42,7 +42,7 @@ impl Play {
         }
         match of {
             Of::Prefix(version) => self.bisect.record(*version, *evidence, *cost),
-            Of::Without(_) | Of::Switched(_) => self.bisect.spend(*cost),
+            Of::Without(_) | Of::Switched(_) | Of::Load(_) => self.bisect.spend(*cost),
         }
         self.bisect.look(self.boots.get());
         let posterior = self.bisect.posterior();

@@ -1,18 +1,22 @@
-//! Bisects a run's failures over their series: drives the pure core with real kernels and trials.
+//! Bisects a run's failures over their series: drives the pure core with real kernels and trials. [`Session`] does so over
+//! any line of suspects.
 
 use super::bars::bars;
 use super::journal::{Entry, Journal, Of};
 use super::{build, pool, Built, Runner};
 use crate::bisect::verify::passes_needed;
-use crate::bisect::{Aim, Bisect, Conclusion, Evidence, Next, Prices};
+use crate::bisect::{Aim, Bisect, Conclusion, Evidence, Next, Prices, MAX_OTHER};
+use crate::build::Builder;
 use crate::error::{Error, Result};
 use crate::hash::Hasher;
+use crate::oracle::Finding;
 use crate::outcome::Outcome;
 use crate::plan::{Cell, Variant};
 use crate::record::{Bisection, Verification};
 use crate::series::{Selection, Series};
 use crate::trial::Trial;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -54,6 +58,74 @@ pub struct Failure<'a> {
     pub signature: &'a str,
 }
 
+/// What a bisection goes over: versions in a line, each of which has one suspect more than the one before it.
+pub(super) trait Line {
+    /// What it is called.
+    fn name(&self) -> &str;
+    /// What one of its suspects is called.
+    fn kind(&self) -> &'static str;
+    /// The suspects' names, in order.
+    fn names(&self) -> Vec<String>;
+    /// The kernel that is called so; `None` if there cannot be one.
+    fn variant(&self, of: Of) -> Option<Variant>;
+    /// Whether there is a kernel of that version, as far as that is known for little.
+    ///
+    /// # Errors
+    /// The source is missing, or a patch does not apply.
+    fn is_cached(&self, version: usize, builder: &Builder<'_>) -> Result<bool>;
+}
+
+/// The patches of a failure's series.
+impl Line for Failure<'_> {
+    fn name(&self) -> &str {
+        &self.series.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "patches"
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.series.patches.iter().map(|p| p.stem.clone()).collect()
+    }
+
+    fn variant(&self, of: Of) -> Option<Variant> {
+        match of {
+            Of::Prefix(version) => Some(self.variant.prefix(version)),
+            Of::Switched(_) | Of::Load(_) => Some(Variant::clone(self.variant)),
+            Of::Without(patch) => {
+                let without = Selection::Without(patch);
+                let patches = without.resolve(self.series.patches.len()).ok()?;
+                Some(Variant::new(&self.variant.recipe, Some((self.series, without)), patches))
+            }
+        }
+    }
+
+    fn is_cached(&self, version: usize, builder: &Builder<'_>) -> Result<bool> {
+        builder.cached_variant(&self.variant.prefix(version))
+    }
+}
+
+/// A failure of a cell, which alone counts as one.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// The cell.
+    pub(super) cell: &'a Cell,
+    /// The finding's title.
+    pub(super) title: &'a str,
+    /// Its signature.
+    pub(super) signature: &'a str,
+}
+
+/// What a trial of a version came to.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) version: usize,
+    pub(super) seed: u64,
+    pub(super) cell: String,
+    pub(super) evidence: Evidence,
+}
+
 /// Bisects each new signature once per series: the cell that failed fastest stands for it.
 pub fn run(runner: &Runner<'_>, trials: &[Trial], ask: Ask) -> Result<Vec<Bisection>> {
     let mut bisections = Vec::new();
@@ -92,25 +164,52 @@ pub fn one(runner: &Runner<'_>, failure: &Failure<'_>, trials: &[Trial], ask: As
         runner.progress.note(&format!("{}: bisection goes over whole series only", failure.variant.name));
         return Ok(None);
     }
-    let mut session = Session::open(runner, failure, trials, ask)?;
+    let target = Target { cell: failure.cell, title: failure.title, signature: failure.signature };
+    let log = runner.run.bisect_log(&failure.cell.id, failure.signature)?;
+    let mut session = Session::open(runner, failure, target, &log, ask, || seen_in_run(runner, failure, trials))?;
     let conclusion = session.search()?;
-    let verification = match conclusion {
-        Conclusion::Culprit { patch, .. } => Some(session.verify(patch)?),
+    let verification = session.verified(&conclusion)?;
+    let culprit = match conclusion {
+        Conclusion::Culprit { patch, .. } => failure.series.patches.get(patch - 1),
         _ => None,
     };
-    let bisection = session.result(conclusion, verification);
+    let subject = culprit.map(|p| p.subject.clone());
+    let bisection = session.result(conclusion, verification, subject);
     runner.run.write_bisection(&bisection)?;
     Ok(Some(bisection))
 }
 
+/// What the run itself saw of this cell, with all patches and with none, is evidence already paid for.
+fn seen_in_run(runner: &Runner<'_>, failure: &Failure<'_>, trials: &[Trial]) -> Vec<Known> {
+    let cell = failure.cell;
+    let base = failure.variant.prefix(0);
+    let mut known = Vec::new();
+    for (version, name) in [(failure.series.patches.len(), &failure.variant.name), (0, &base.name)] {
+        let same = |t: &&Trial| {
+            let c = runner.cells.iter().find(|c| c.id == t.cell);
+            c.is_some_and(|c| c.variant == *name && c.settings == cell.settings && c.workload == cell.workload)
+        };
+        known.extend(trials.iter().filter(same).map(|trial| Known {
+            version,
+            seed: trial.seed,
+            cell: trial.cell.clone(),
+            evidence: evidence(trial, failure.signature, f64::from(cell.seconds)),
+        }));
+    }
+    known
+}
+
 /// A bisection under way.
-struct Session<'a> {
+pub(super) struct Session<'a> {
     runner: &'a Runner<'a>,
-    failure: &'a Failure<'a>,
+    line: &'a dyn Line,
+    target: Target<'a>,
     aim: Aim,
     bisect: Bisect,
     journal: Journal,
-    /// Trials of versions that are no prefixes: the verification's.
+    /// Trials of versions of the line.
+    known: Vec<Known>,
+    /// Trials of other kernels: the verification's.
     aside: Vec<(Of, Evidence)>,
     kernels: BTreeMap<String, Built>,
     builds: Mean,
@@ -146,70 +245,61 @@ impl Mean {
 }
 
 impl<'a> Session<'a> {
-    fn open(runner: &'a Runner<'a>, failure: &'a Failure<'a>, trials: &[Trial], ask: Ask) -> Result<Self> {
-        let patches = failure.series.patches.len();
-        let longest = f64::from(failure.cell.seconds);
+    /// Begins one, or goes on where the log at `path` ends. `known` is asked for only by one that begins.
+    pub(super) fn open(
+        runner: &'a Runner<'a>,
+        line: &'a dyn Line,
+        target: Target<'a>,
+        path: &Path,
+        ask: Ask,
+        known: impl FnOnce() -> Vec<Known>,
+    ) -> Result<Self> {
+        let (cell, suspects) = (target.cell, line.names().len());
+        let longest = f64::from(cell.seconds);
         let aim =
             Aim { confidence: ask.confidence, budget: ask.budget, longest, shortest: f64::from(SHORTEST).min(longest) };
-        let path = runner.run.bisect_log(&failure.cell.id, failure.signature)?;
-        let (journal, entries) = Journal::open(&path)?;
-        let shape = std::iter::once(&failure.cell.shape);
+        let (journal, entries) = Journal::open(path)?;
+        let shape = std::iter::once(&cell.shape);
         let mut session = Self {
             runner,
-            failure,
+            line,
+            target,
             aim,
-            bisect: Bisect::new(patches, aim),
+            bisect: Bisect::new(suspects, aim),
             journal,
+            known: Vec::new(),
             aside: Vec::new(),
             kernels: BTreeMap::new(),
             builds: Mean::new(BUILD),
             boots: Mean::new(BOOT),
-            seed: first_seed(&failure.cell.id, failure.signature),
+            seed: first_seed(path),
             slots: pool::slots(shape, runner.machine.overhead_mib(), runner.jobs),
         };
         if entries.is_empty() {
-            let what = format!("bisecting {} over {patches} patches: {}", failure.series.name, failure.title);
+            let what = format!("bisecting {} over {suspects} {}: {}", line.name(), line.kind(), target.title);
             runner.progress.note(&what);
-            session.journal.add(&Entry::Began {
-                cell: failure.cell.id.clone(),
-                signature: failure.signature.to_owned(),
-                aim,
-            })?;
-            session.take_over(trials)?;
+            let (cell, signature) = (cell.id.clone(), target.signature.to_owned());
+            session.journal.add(&Entry::Began { cell, signature, aim })?;
+            for k in known() {
+                session.learn(Of::Prefix(k.version), k.seed, &k.cell, k.evidence, 0.0)?;
+            }
         } else {
             session.replay(&entries);
             let n = entries.len() - 1;
-            runner.progress.note(&format!("going on with the bisection of {} after {n} trials", failure.series.name));
+            runner.progress.note(&format!("going on with the bisection of {} after {n} trials", line.name()));
         }
         Ok(session)
-    }
-
-    /// What the run itself saw of this cell, with all patches and with none, is evidence already paid for.
-    fn take_over(&mut self, trials: &[Trial]) -> Result<()> {
-        let (cell, patches) = (self.failure.cell, self.failure.series.patches.len());
-        let base = self.variant(Of::Prefix(0));
-        for (version, name) in [(patches, &self.failure.variant.name), (0, &base.name)] {
-            let same = |t: &&Trial| {
-                let c = self.runner.cells.iter().find(|c| c.id == t.cell);
-                c.is_some_and(|c| c.variant == *name && c.settings == cell.settings && c.workload == cell.workload)
-            };
-            for trial in trials.iter().filter(same) {
-                let evidence = evidence(trial, self.failure.signature, self.aim.longest);
-                self.learn(Of::Prefix(version), trial.seed, &trial.cell, evidence, 0.0)?;
-            }
-        }
-        Ok(())
     }
 
     /// As if all of it had just been seen.
     fn replay(&mut self, entries: &[Entry]) {
         for entry in entries {
-            let Entry::Trial { of, seed, evidence, cost, beside, .. } = entry else { continue };
+            let Entry::Trial { of, seed, cell, evidence, cost, beside } = entry else { continue };
             if *cost > 0.0 && *evidence != Evidence::Unbuildable {
                 self.boots.add(*beside);
             }
             self.seed = self.seed.max(seed.saturating_add(1));
-            self.note(*of, *evidence, *cost);
+            self.note(*of, *seed, cell, *evidence, *cost);
             // The horizon comes nearer at the same trials as it did.
             self.bisect.look(self.boots.get());
         }
@@ -217,26 +307,31 @@ impl<'a> Session<'a> {
 
     fn learn(&mut self, of: Of, seed: u64, cell: &str, evidence: Evidence, cost: f64) -> Result<()> {
         self.journal.add(&Entry::Trial { of, seed, cell: cell.to_owned(), evidence, cost, beside: 0.0 })?;
-        self.note(of, evidence, cost);
+        self.note(of, seed, cell, evidence, cost);
         Ok(())
     }
 
-    fn note(&mut self, of: Of, evidence: Evidence, cost: f64) {
+    fn note(&mut self, of: Of, seed: u64, cell: &str, evidence: Evidence, cost: f64) {
         match of {
-            Of::Prefix(version) => self.bisect.record(version, evidence, cost),
-            Of::Without(_) | Of::Switched(_) => {
+            Of::Prefix(version) => {
+                self.known.push(Known { version, seed, cell: cell.to_owned(), evidence });
+                self.bisect.record(version, evidence, cost);
+            }
+            Of::Without(_) | Of::Switched(_) | Of::Load(_) => {
                 self.aside.push((of, evidence));
                 self.bisect.spend(cost);
             }
         }
     }
 
-    fn search(&mut self) -> Result<Conclusion> {
-        let names = self.names();
+    /// Makes trials until it is known, or the budget is spent.
+    pub(super) fn search(&mut self) -> Result<Conclusion> {
+        let names = self.line.names();
         let count = names.len();
         let mut cached: Vec<bool> = Vec::with_capacity(count + 1);
         for version in 0..=count {
-            cached.push(self.runner.builder.cached_variant(&self.variant(Of::Prefix(version)))?);
+            let tried = self.known.iter().any(|k| k.version == version && k.evidence != Evidence::Unbuildable);
+            cached.push(tried || self.line.is_cached(version, self.runner.builder)?);
         }
         loop {
             let build: Vec<f64> = cached.iter().map(|&c| if c { 0.0 } else { self.builds.get() }).collect();
@@ -262,12 +357,12 @@ impl<'a> Session<'a> {
         let mut jobs = Vec::new();
         for &of in kernels {
             runner.interrupt.check()?;
-            let variant = self.variant(of);
+            let variant = self.variant(of)?;
             let start = Instant::now();
             let built = self.kernel(&variant)?;
             let seed = self.seed;
             self.seed += 1;
-            let cell = self.failure.cell.on(&variant, Some(seconds.ceil() as u32));
+            let cell = self.target.cell.on(&variant, Some(seconds.ceil() as u32));
             match built {
                 Ok(kernel) => jobs.push((of, cell, seed, kernel, start.elapsed().as_secs_f64())),
                 Err(_) => {
@@ -275,7 +370,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        let (signature, longest, journal) = (self.failure.signature, self.aim.longest, &self.journal);
+        let (signature, longest, journal) = (self.target.signature, self.aim.longest, &self.journal);
         let done = pool::run(
             self.slots,
             &jobs,
@@ -289,29 +384,24 @@ impl<'a> Session<'a> {
                 // At once: the others of this batch may run for a while.
                 let beside = (took - trial.exposure()).max(0.0);
                 journal.add(&Entry::Trial { of: *of, seed: *seed, cell: cell.id.clone(), evidence, cost, beside })?;
-                Ok((*of, evidence, cost, beside))
+                Ok((*of, *seed, cell.id.clone(), evidence, cost, beside))
             },
             // The kernels are there.
             |_| Ok(()),
         )?;
-        for (of, evidence, cost, beside) in done {
+        for (of, seed, cell, evidence, cost, beside) in done {
             self.boots.add(beside);
-            self.note(of, evidence, cost);
+            self.note(of, seed, &cell, evidence, cost);
         }
         Ok(())
     }
 
-    fn variant(&self, of: Of) -> Variant {
-        match of {
-            Of::Prefix(version) => self.failure.variant.prefix(version),
-            Of::Switched(_) => Variant::clone(self.failure.variant),
-            Of::Without(patch) => {
-                let series = self.failure.series;
-                let without = Selection::Without(patch);
-                let patches = without.resolve(series.patches.len()).expect("a suspect is a patch of the series");
-                Variant::new(&self.failure.variant.recipe, Some((series, without)), patches)
-            }
-        }
+    fn version(&self, version: usize) -> Variant {
+        self.line.variant(Of::Prefix(version)).expect("a line has all of its versions")
+    }
+
+    fn variant(&self, of: Of) -> Result<Variant> {
+        self.line.variant(of).ok_or_else(|| Error::host(format!("{} has no version {of:?}", self.line.name())))
     }
 
     fn kernel(&mut self, variant: &Variant) -> Result<Built> {
@@ -328,19 +418,27 @@ impl<'a> Session<'a> {
         Ok(built)
     }
 
+    /// Shows that the answer holds, if it is one.
+    pub(super) fn verified(&mut self, conclusion: &Conclusion) -> Result<Option<Verification>> {
+        match conclusion {
+            Conclusion::Culprit { patch, .. } => self.verify(*patch).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// With the culprit in, it fails; with it out, it passes as often as the confidence needs.
     fn verify(&mut self, patch: usize) -> Result<Verification> {
-        let last = self.failure.series.patches.len();
+        let last = self.line.names().len();
         let needed = passes_needed(self.bisect.counts(patch, last), self.aim.confidence);
         let Some(needed) = needed else {
             return Ok(Verification::not("the bug shows too rarely for passes to say anything"));
         };
         // Without the patch alone where that makes a kernel; else without it and all that follow.
         let without = Of::Without(patch);
-        let (removed, name) = match self.applies(without)? {
-            true => (without, format!("without patch {patch}")),
-            false if patch == 1 => (Of::Prefix(0), "base".to_owned()),
-            false => (Of::Prefix(patch - 1), format!("prefix:{}", patch - 1)),
+        let removed = if self.applies(without)? { without } else { Of::Prefix(patch - 1) };
+        let name = match removed {
+            Of::Without(patch) => format!("without patch {patch}"),
+            _ => self.version(patch - 1).name,
         };
         let mut tries = 0;
         loop {
@@ -351,9 +449,13 @@ impl<'a> Session<'a> {
                 return Ok(Verification::not(&why));
             }
             if with > 0 && passes >= needed {
-                let version = if patch == last { "the whole series".to_owned() } else { format!("prefix:{patch}") };
-                let why = format!("{version} failed {with} times; {name} passed {passes} times in a row");
+                let why =
+                    format!("{} failed {with} times; {name} passed {passes} times in a row", self.version(patch).name);
                 return Ok(Verification { verified: true, why });
+            }
+            let other = self.aside.iter().filter(|(of, e)| *of == removed && *e == Evidence::Other).count();
+            if passes == 0 && other >= MAX_OTHER as usize {
+                return Ok(Verification::not(&format!("{other} trials of {name} said nothing")));
             }
             // A verification that does not come to its end must end.
             tries += 1;
@@ -363,7 +465,7 @@ impl<'a> Session<'a> {
             }
             let next = if with == 0 { Of::Prefix(patch) } else { removed };
             self.trials(&[next], self.bisect.length())?;
-            if next == removed && matches!(self.kernels.get(&self.variant(next).name), Some(Err(_))) {
+            if next == removed && matches!(self.kernels.get(&self.variant(next)?.name), Some(Err(_))) {
                 return Ok(Verification::not(&format!("{name} does not build")));
             }
         }
@@ -383,7 +485,7 @@ impl<'a> Session<'a> {
 
     /// Whether the patches apply one after the other and make a kernel.
     fn applies(&mut self, of: Of) -> Result<bool> {
-        let variant = self.variant(of);
+        let Some(variant) = self.line.variant(of) else { return Ok(false) };
         match self.runner.builder.check(&variant, &|_| {}) {
             Ok(_) => Ok(self.kernel(&variant)?.is_ok()),
             Err(Error::Request(_)) => Ok(false),
@@ -391,29 +493,36 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn names(&self) -> Vec<String> {
-        self.failure.series.patches.iter().map(|p| p.stem.clone()).collect()
+    /// What was seen of the line's versions, before it began and since.
+    pub(super) fn known(&self) -> &[Known] {
+        &self.known
     }
 
-    fn result(&self, conclusion: Conclusion, verification: Option<Verification>) -> Bisection {
-        let (series, failure) = (self.failure.series, self.failure);
+    /// All that it came to; `subject` is the culprit's.
+    pub(super) fn result(
+        &self,
+        conclusion: Conclusion,
+        verification: Option<Verification>,
+        subject: Option<String>,
+    ) -> Bisection {
+        let names = self.line.names();
         let culprit = match conclusion {
-            Conclusion::Culprit { patch, .. } => series.patches.get(patch - 1),
+            Conclusion::Culprit { patch, .. } => names.get(patch - 1).cloned(),
             _ => None,
         };
         let posterior = self.bisect.posterior();
         Bisection {
-            cell: failure.cell.id.clone(),
-            title: failure.title.to_owned(),
-            signature: failure.signature.to_owned(),
-            series: series.name.clone(),
-            patches: self.names(),
+            cell: self.target.cell.id.clone(),
+            title: self.target.title.to_owned(),
+            signature: self.target.signature.to_owned(),
+            series: self.line.name().to_owned(),
+            patches: names,
             tallies: self.bisect.tallies(),
             posterior: posterior.patches.iter().chain([&posterior.none]).map(|s| s.mass).collect(),
             seconds: self.bisect.spent(),
             conclusion,
-            culprit: culprit.map(|p| p.stem.clone()),
-            subject: culprit.map(|p| p.subject.clone()),
+            culprit,
+            subject,
             verification,
         }
     }
@@ -421,9 +530,21 @@ impl<'a> Session<'a> {
 
 /// Bisections share cells (`base` is the start of every series), in one run or in two that are merged: each has seeds of
 /// its own, for a trial is told from others by its cell and seed.
-fn first_seed(cell: &str, signature: &str) -> u64 {
-    let hash = Hasher::new("bisection").field(cell).field(signature).finish();
+fn first_seed(log: &Path) -> u64 {
+    let name = log.file_name().unwrap_or_default().as_encoded_bytes();
+    let hash = Hasher::new("bisection").field(name).finish();
     FIRST_SEED + SEEDS * u64::from_str_radix(&hash[..4], 16).unwrap_or(0)
+}
+
+/// The finding of the trial that failed soonest.
+///
+/// # Errors
+/// None failed.
+pub(super) fn soonest<'a>(cell: &Cell, trials: &'a [Trial]) -> Result<&'a Finding> {
+    let failed = trials.iter().filter(|t| t.outcome == Outcome::Fail && t.finding().is_some());
+    let failed = failed.min_by(|a, b| a.exposure().total_cmp(&b.exposure()));
+    let finding = failed.and_then(Trial::finding);
+    finding.ok_or_else(|| Error::request(format!("{} did not fail in that run: there is nothing to look for", cell.id)))
 }
 
 /// Only a finding of the same signature counts as bad, only a pass as good.
@@ -431,7 +552,9 @@ pub(super) fn evidence(trial: &Trial, signature: &str, longest: f64) -> Evidence
     let seconds = f64::from(trial.seconds);
     match trial.outcome {
         Outcome::Pass => Evidence::Clean(seconds),
-        Outcome::Fail if trial.seen.findings.iter().any(|f| f.primary && f.signature == signature) => {
+        Outcome::Fail
+            if trial.seen.findings.iter().any(|f| f.primary && f.is_failure() && f.signature == signature) =>
+        {
             Evidence::Hit(trial.exposure())
         }
         Outcome::NotExercised if seconds < longest => Evidence::TooShort,

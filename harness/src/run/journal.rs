@@ -50,6 +50,8 @@ pub enum Of {
     Without(usize),
     /// The series' own, in the cell with these switches thrown.
     Switched(u32),
+    /// The series' own, under the load of this number.
+    Load(usize),
 }
 
 /// A log that is open.

@@ -3,9 +3,11 @@
 mod bars;
 pub mod bisecting;
 pub mod journal;
+pub mod loads;
 pub mod merge;
 mod pool;
 pub mod reproducing;
+pub mod revisions;
 pub mod settling;
 pub mod summary;
 
@@ -264,9 +266,11 @@ pub fn verdicts(
         if !cells.iter().any(|c| c.variant == verdict.variant) {
             continue;
         }
-        for trial in trials.iter().filter(|t| t.variant == verdict.variant && t.outcome != verdict.outcome) {
-            let (got, want) = (trial.outcome, verdict.outcome);
-            problems.push(format!("{} seed {}: {got} ({}), expected {want}", trial.cell, trial.seed, trial.why));
+        if let Some(want) = verdict.outcome {
+            for trial in trials.iter().filter(|t| t.variant == verdict.variant && t.outcome != want) {
+                let got = trial.outcome;
+                problems.push(format!("{} seed {}: {got} ({}), expected {want}", trial.cell, trial.seed, trial.why));
+            }
         }
         let Some(culprit) = verdict.culprit.as_deref().filter(|_| bisected) else { continue };
         let named: Vec<_> = bisections

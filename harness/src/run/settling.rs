@@ -1,15 +1,14 @@
 //! Which settings a failure needs: drives the pure core with real trials, all on the kernel that failed.
 
-use super::bisecting::{evidence, Ask, Mean, BOOT};
+use super::bisecting::{evidence, soonest, Ask, Mean, BOOT};
 use super::journal::{Entry, Journal, Of};
 use super::{build, Runner};
 use crate::bisect::settings::{Reduction, Step, Thrown, MOST};
 use crate::bisect::{Aim, Evidence, Tally};
 use crate::build::Kernel;
 use crate::error::{Error, Result};
-use crate::outcome::Outcome;
 use crate::plan::{Cell, Switch, Variant};
-use crate::record::{Need, Needs};
+use crate::record::{Need, Needs, Over};
 use crate::trial::Trial;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,11 +23,7 @@ const FIRST_SEED: u64 = 1 << 33;
 /// The cell did not fail, or has no setting to be tried without; the host fails, or a signal came. What was learned until
 /// then is in the log.
 pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], ask: Ask) -> Result<Needs> {
-    let failed = trials.iter().filter(|t| t.outcome == Outcome::Fail && t.finding().is_some());
-    let failed = failed.min_by(|a, b| a.exposure().total_cmp(&b.exposure()));
-    let finding = failed.and_then(Trial::finding).ok_or_else(|| {
-        Error::request(format!("{} did not fail in that run: no setting is needed for what did not happen", cell.id))
-    })?;
+    let finding = soonest(cell, trials)?;
     let variant = runner.plan.variant(&cell.variant);
     let variant = variant.ok_or_else(|| Error::request(format!("there is no variant '{}'", cell.variant)))?;
     let mut switches = runner.plan.switches(cell, variant);
@@ -39,7 +34,8 @@ pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], ask: Ask) -> Resu
     let kernel = build(runner.builder, variant, runner.progress)?.map_err(Error::host)?;
     let longest = f64::from(cell.seconds);
     let aim = Aim { confidence: ask.confidence, budget: ask.budget, longest, shortest: longest };
-    let (journal, entries) = Journal::open(&runner.run.settings_log(&cell.id, &finding.signature)?)?;
+    let (journal, entries) =
+        Journal::open(&runner.run.search_log(Over::Settings, &cell.id, &finding.signature, "")?)?;
     let mut session = Session {
         runner,
         cell,
@@ -70,7 +66,7 @@ pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], ask: Ask) -> Resu
     }
     session.search()?;
     let needs = session.result(&finding.title);
-    runner.run.write_settings(&needs)?;
+    runner.run.write_search(Over::Settings, &cell.id, &finding.signature, &needs)?;
     Ok(needs)
 }
 

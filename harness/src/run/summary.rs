@@ -1,11 +1,12 @@
 //! A run in words: what a person reads at its end, and again from `show`.
 
+use super::loads::words;
 use crate::bisect::settings::Verdict;
 use crate::bisect::{Conclusion, Tally};
 use crate::oracle::{self, Finding};
 use crate::outcome::Outcome;
 use crate::plan::Cell;
-use crate::record::{Bisection, Header, Needs, State};
+use crate::record::{Bisection, Header, Loads, Needs, Revisions, State, Verification};
 use crate::stats::median;
 use crate::table::table;
 use crate::trial::Trial;
@@ -143,19 +144,12 @@ pub fn bisection(b: &Bisection) -> String {
             percent(*confidence)
         ),
         Conclusion::Unclear { patches, or_none, confidence } => {
-            let mut names: Vec<_> = patches.iter().filter_map(|i| b.patches.get(i - 1)).map(String::as_str).collect();
-            if *or_none {
-                names.push("no patch at all");
-            }
+            let names = suspects(b, patches, *or_none, "no patch at all");
             writeln!(text, "bisection: not decided: {} in {{{}}}", percent(*confidence), names.join(", "))
         }
     };
     if let Some(v) = &b.verification {
-        let _ = if v.verified {
-            writeln!(text, "         verified: {}", v.why)
-        } else {
-            writeln!(text, "         not verified, because {}", v.why)
-        };
+        let _ = writeln!(text, "         {}", verified(v));
     }
     for (k, tally) in b.tallies.iter().enumerate().filter(|(_, t)| t.hits + t.clean + t.other > 0) {
         let name = if k == 0 { "base".to_owned() } else { format!("prefix:{k}") };
@@ -163,6 +157,62 @@ pub fn bisection(b: &Bisection) -> String {
         let _ = writeln!(text, "{}", seen(tally));
     }
     text
+}
+
+/// A search for a commit.
+pub fn revisions(r: &Revisions) -> String {
+    let mut text = String::new();
+    for line in &r.lines {
+        let b = &line.bisection;
+        let _ = match &b.conclusion {
+            Conclusion::Culprit { patch, confidence } => {
+                let (what, of) =
+                    (if line.commits[patch - 1].parents.len() > 1 { "merge" } else { "commit" }, &b.series);
+                let name = b.culprit.as_deref().unwrap_or_default();
+                let (n, confidence) = (b.patches.len(), percent(*confidence));
+                writeln!(text, "{what}: {name}\n        {patch} of {n} in {of}, confidence {confidence}")
+            }
+            Conclusion::PreExisting { confidence } => {
+                let (start, confidence) = (line.start.short(), percent(*confidence));
+                writeln!(text, "bisection: pre-existing: {start} fails too, confidence {confidence}")
+            }
+            Conclusion::NotReproduced { confidence } => {
+                let confidence = percent(*confidence);
+                writeln!(
+                    text,
+                    "bisection: no commit of {}: it fails this way hardly ever, confidence {confidence}",
+                    b.series
+                )
+            }
+            Conclusion::Unclear { patches, or_none, confidence } => {
+                let names = suspects(b, patches, *or_none, "no commit at all").join("\n          ");
+                writeln!(text, "bisection: not decided: {} in one of\n          {names}", percent(*confidence))
+            }
+        };
+        if let Some(v) = &b.verification {
+            let _ = writeln!(text, "        {}", verified(v));
+        }
+        for (k, tally) in b.tallies.iter().enumerate().filter(|(_, t)| t.hits + t.clean + t.other > 0) {
+            let commit = k.checked_sub(1).map_or(&line.start, |at| &line.commits[at]);
+            let _ = writeln!(text, "        {} {}", commit.short(), seen(tally));
+        }
+    }
+    let _ = write!(text, "\n{}", r.log);
+    text
+}
+
+fn verified(v: &Verification) -> String {
+    if v.verified {
+        format!("verified: {}", v.why)
+    } else {
+        format!("not verified, because {}", v.why)
+    }
+}
+
+/// Those that it may be.
+fn suspects<'a>(b: &'a Bisection, patches: &[usize], or_none: bool, none: &'a str) -> Vec<&'a str> {
+    let names = patches.iter().filter_map(|i| b.patches.get(i - 1)).map(String::as_str);
+    names.chain(or_none.then_some(none)).collect()
 }
 
 /// What was seen of a kernel or a cell.
@@ -201,6 +251,31 @@ pub fn needs(needs: &Needs) -> String {
     }
     let smallest: Vec<_> = needs.smallest.iter().map(|(name, setting)| format!("{name}={setting}")).collect();
     let _ = writeln!(text, "          smallest that failed: {}", smallest.join(" "));
+    text
+}
+
+/// Which load shows a failure soonest.
+pub fn loads(l: &Loads) -> String {
+    let mut text = format!("workload: {} ({})\n", l.title, l.cell);
+    for load in l.loads.iter().filter(|load| load.tally.hits + load.tally.clean + load.tally.other > 0) {
+        let (what, tally, rate) = (words(&load.workload, &load.settings), seen(&load.tally), load.rate);
+        let rate = if load.tally.hits > 0 {
+            format!("; each {:.1} s ({:.1} to {:.1})", 1.0 / rate.median, 1.0 / rate.high, 1.0 / rate.low)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, "          {what}: {tally}{rate}");
+    }
+    if let (Some(own), Some(best)) = (l.loads.first(), l.loads.get(l.best)) {
+        let times = best.rate.median / own.rate.median;
+        let confidence = percent(l.confidence);
+        let what = words(&best.workload, &best.settings);
+        let _ = if l.best == 0 {
+            writeln!(text, "          use it as it is: nothing smaller is as fast, confidence {confidence}")
+        } else {
+            writeln!(text, "          use {what}: {times:.1} times as often, confidence {confidence}")
+        };
+    }
     text
 }
 

@@ -7,7 +7,7 @@ use mmtorture_harness::bisect::settings::Verdict;
 use mmtorture_harness::bisect::{Aim, Bisect, Evidence, Next, Prices, Tally};
 use mmtorture_harness::oracle::{self, Finding};
 use mmtorture_harness::plan::Cell;
-use mmtorture_harness::record::{Bisection, Header, Need, Needs, Run};
+use mmtorture_harness::record::{Bisection, Header, Need, Needs, Over, Run};
 use mmtorture_harness::run::journal::{Entry, Journal, Of};
 use mmtorture_harness::trial::console::{self, CONSOLE};
 use mmtorture_harness::trial::Trial;
@@ -279,7 +279,7 @@ pub fn bisect(run: &Run, trial: &Trial) -> Bisection {
         smallest: [("thp", "always"), ("swap", "none"), ("memcg", "64M")].map(|(d, s)| (d.into(), s.into())).into(),
         seconds: 312.0,
     };
-    run.write_settings(&needs).unwrap();
+    run.write_search(Over::Settings, &needs.cell, &needs.signature, &needs).unwrap();
     bisection
 }
 

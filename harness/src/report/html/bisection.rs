@@ -74,7 +74,7 @@ fn applied(of: Of, all: usize) -> String {
         Of::Prefix(n) if n == all => format!("all {n}"),
         Of::Prefix(n) => format!("the first {n}"),
         Of::Without(patch) => format!("all but patch {patch}"),
-        Of::Switched(_) => "all".to_owned(),
+        Of::Switched(_) | Of::Load(_) => "all".to_owned(),
     }
 }
 

@@ -159,7 +159,7 @@ fn mark(svg: &mut String, grid: &Grid, n: usize, step: &Step) {
         // Between the last patch and "no patch" there is a gap.
         Of::Prefix(version) => TOP + version as f64 * grid.height,
         Of::Without(patch) => grid.y(patch.saturating_sub(1)) + grid.height / 2.0,
-        Of::Switched(_) => return,
+        Of::Switched(_) | Of::Load(_) => return,
     };
     let r = (grid.width / 2.0 - 1.5).clamp(1.5, 4.5);
     let _ = match step.evidence {

@@ -1,0 +1,308 @@
+//! Which load shows a failure most often a second: drives the pure core with real trials, all on the kernel that failed.
+//!
+//! First the members of a mix race against all of it, then halves of it where no member will do, then the winner with
+//! more and fewer processors and with more and less memory.
+
+use super::bisecting::{evidence, soonest, Ask};
+use super::journal::{Entry, Journal, Of};
+use super::{build, Runner};
+use crate::bisect::workload::{Race, Step};
+use crate::bisect::{Aim, Evidence};
+use crate::build::Kernel;
+use crate::error::{Error, Result};
+use crate::plan::{Cell, Variant};
+use crate::record::{self, Loads, Over};
+use crate::trial::Trial;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Seeds of these searches begin here, clear of the matrix's own and of those of other searches.
+const FIRST_SEED: u64 = 1 << 34;
+
+/// Numbers of processors that are tried.
+const CPUS: [&str; 3] = ["1", "2", "4"];
+
+/// The name of a mix.
+const MIX: &str = "mix";
+
+/// A workload, and the settings that are not the cell's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Load {
+    workload: String,
+    settings: BTreeMap<String, String>,
+}
+
+/// Searches, or goes on where the log ends. `workloads` are the names that exist.
+///
+/// # Errors
+/// The cell did not fail; the host fails, or a signal came. What was learned until then is in the log.
+pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], workloads: &[String], ask: Ask) -> Result<Loads> {
+    let finding = soonest(cell, trials)?;
+    let variant = runner.plan.variant(&cell.variant);
+    let variant = variant.ok_or_else(|| Error::request(format!("there is no variant '{}'", cell.variant)))?;
+    let kernel = build(runner.builder, variant, runner.progress)?.map_err(Error::host)?;
+    let longest = f64::from(cell.seconds);
+    let aim = Aim { confidence: ask.confidence, budget: ask.budget, longest, shortest: longest };
+    let log = runner.run.search_log(Over::Workload, &cell.id, &finding.signature, "")?;
+    let (journal, entries) = Journal::open(&log)?;
+    let mut session = Session {
+        runner,
+        cell,
+        variant,
+        kernel,
+        signature: &finding.signature,
+        race: Race::new(aim),
+        loads: Vec::new(),
+        replay: VecDeque::new(),
+        journal,
+        seed: FIRST_SEED,
+    };
+    let own = session.add(Load { workload: cell.workload.clone(), settings: BTreeMap::new() });
+    if entries.is_empty() {
+        runner.progress.note(&format!("which load shows it soonest: {}", finding.title));
+        session.journal.add(&Entry::Began { cell: cell.id.clone(), signature: finding.signature.clone(), aim })?;
+        // What the run itself saw is evidence already paid for.
+        for trial in trials {
+            let evidence = evidence(trial, session.signature, longest);
+            session.learn(own, trial.seed, &trial.cell, evidence, 0.0, 0.0)?;
+        }
+    } else {
+        session.replay = entries.iter().filter(|e| matches!(e, Entry::Trial { .. })).cloned().collect();
+        runner.progress.note(&format!("going on after {} trials", session.replay.len()));
+        while session.replay.front().is_some_and(|e| matches!(e, Entry::Trial { cost, .. } if *cost == 0.0)) {
+            session.replayed(own)?;
+        }
+    }
+    let (best, confidence) = session.search(own, workloads)?;
+    let loads = session.loads.iter().enumerate().map(|(i, load)| record::Load {
+        workload: load.workload.clone(),
+        settings: load.settings.clone(),
+        tally: *session.race.tally(i),
+        rate: session.race.rate(i),
+    });
+    let loads = Loads {
+        cell: cell.id.clone(),
+        title: finding.title.clone(),
+        signature: finding.signature.clone(),
+        loads: loads.collect(),
+        best,
+        confidence,
+        seconds: session.race.spent(),
+    };
+    runner.run.write_search(Over::Workload, &cell.id, &finding.signature, &loads)?;
+    Ok(loads)
+}
+
+struct Session<'a> {
+    runner: &'a Runner<'a>,
+    cell: &'a Cell,
+    variant: &'a Arc<Variant>,
+    kernel: Kernel,
+    signature: &'a str,
+    race: Race,
+    loads: Vec<Load>,
+    /// What the log has and the race has not had yet: it asks for the same trials in the same order.
+    replay: VecDeque<Entry>,
+    journal: Journal,
+    seed: u64,
+}
+
+impl Session<'_> {
+    fn add(&mut self, load: Load) -> usize {
+        if let Some(at) = self.loads.iter().position(|l| *l == load) {
+            return at;
+        }
+        self.loads.push(load);
+        self.race.add()
+    }
+
+    /// Adds those of these loads that are legal, in order.
+    fn add_all(&mut self, loads: impl IntoIterator<Item = Load>) -> Vec<usize> {
+        let (plan, cell, variant) = (self.runner.plan, self.cell, self.variant);
+        let legal = |load: &Load| plan.loaded(cell, variant, &load.workload, &load.settings).is_some();
+        let legal: Vec<_> = loads.into_iter().filter(legal).collect();
+        legal.into_iter().map(|load| self.add(load)).collect()
+    }
+
+    fn search(&mut self, own: usize, workloads: &[String]) -> Result<(usize, f64)> {
+        let mut best = (own, 1.0);
+        let mut parts = members(&self.cell.workload, workloads);
+        let whole = (self.cell.workload.clone(), parts.clone());
+        let load = |parts: &[(String, String)]| Load { workload: mixed(parts, &whole), settings: BTreeMap::new() };
+        if parts.len() > 1 {
+            let mut field = self.add_all(parts.chunks(1).map(load));
+            field.push(own);
+            best = self.race(field, best)?;
+        }
+        // No member will do alone: does half of them?
+        while parts.len() > 2 && self.loads[best.0] == load(&parts) {
+            let (first, second) = parts.split_at(parts.len() / 2);
+            let halves = [first.to_vec(), second.to_vec()];
+            let mut field = self.add_all(halves.iter().map(|half| load(half)));
+            field.push(best.0);
+            best = self.race(field, best)?;
+            match halves.into_iter().find(|half| self.loads[best.0] == load(half)) {
+                Some(half) => parts = half,
+                None => break,
+            }
+        }
+        let field = self.around(best.0);
+        self.race(field, best)
+    }
+
+    /// The load with other processors and other memory, the smallest first.
+    fn around(&mut self, load: usize) -> Vec<usize> {
+        let base = self.loads[load].clone();
+        let setting = |name: &str| self.cell.settings.get(name).cloned();
+        let with = |name: &str, value: String| {
+            let settings = base.settings.clone().into_iter().chain([(name.to_owned(), value)]).collect();
+            Load { workload: base.workload.clone(), settings }
+        };
+        let (mut smaller, mut larger) = (Vec::new(), Vec::new());
+        if let Some(own) = setting("cpus").and_then(|cpus| cpus.parse::<u32>().ok()) {
+            for cpus in CPUS {
+                let number = cpus.parse::<u32>().unwrap_or(own);
+                match number.cmp(&own) {
+                    std::cmp::Ordering::Less => smaller.push(with("cpus", cpus.to_owned())),
+                    std::cmp::Ordering::Equal => {}
+                    std::cmp::Ordering::Greater => larger.push(with("cpus", cpus.to_owned())),
+                }
+            }
+        }
+        if let Some(memory) = setting("memory") {
+            smaller.extend(times(&memory, 1, 2).map(|memory| with("memory", memory)));
+            larger.extend(times(&memory, 2, 1).map(|memory| with("memory", memory)));
+        }
+        let mut field = self.add_all(smaller);
+        field.push(load);
+        field.extend(self.add_all(larger));
+        field
+    }
+
+    /// Races these; the winner, or `before` where there is none.
+    fn race(&mut self, field: Vec<usize>, before: (usize, f64)) -> Result<(usize, f64)> {
+        self.race.start(field);
+        loop {
+            match self.race.next() {
+                Step::Trial(load) if self.replay.is_empty() => self.trial(load)?,
+                Step::Trial(load) => self.replayed(load)?,
+                Step::Over { best, confidence } => return Ok((best, confidence.min(before.1))),
+                Step::None => return Ok(before),
+            }
+        }
+    }
+
+    /// As if what the log has next had just been seen.
+    fn replayed(&mut self, load: usize) -> Result<()> {
+        let Some(Entry::Trial { of, seed, evidence, cost, .. }) = self.replay.pop_front() else { return Ok(()) };
+        if of != Of::Load(load) {
+            return Err(Error::host("the log is of a search that asked for other trials; remove it to begin anew"));
+        }
+        if cost > 0.0 {
+            self.seed = self.seed.max(seed.saturating_add(1));
+        }
+        self.race.record(load, evidence, cost);
+        Ok(())
+    }
+
+    fn learn(&mut self, load: usize, seed: u64, cell: &str, evidence: Evidence, cost: f64, beside: f64) -> Result<()> {
+        let of = Of::Load(load);
+        self.journal.add(&Entry::Trial { of, seed, cell: cell.to_owned(), evidence, cost, beside })?;
+        self.race.record(load, evidence, cost);
+        Ok(())
+    }
+
+    fn trial(&mut self, load: usize) -> Result<()> {
+        let runner = self.runner;
+        runner.interrupt.check()?;
+        let Load { workload, settings } = &self.loads[load];
+        let cell = runner.plan.loaded(self.cell, self.variant, workload, settings);
+        // The cell's own may be one that a matrix has in spite of its rules.
+        let cell = cell.unwrap_or_else(|| self.cell.clone());
+        let seed = self.seed;
+        self.seed += 1;
+        runner.progress.note(&format!("with {}", words(workload, settings)));
+        let start = Instant::now();
+        let trial = runner.trial(&cell, seed, &self.kernel, &runner.run.bisect_trial_dir(&cell.id, seed))?;
+        let cost = start.elapsed().as_secs_f64();
+        let evidence = evidence(&trial, self.signature, f64::from(cell.seconds));
+        self.learn(load, seed, &cell.id, evidence, cost, (cost - trial.exposure()).max(0.0))
+    }
+}
+
+/// A load, for people: the workload and the settings.
+pub fn words(workload: &str, settings: &BTreeMap<String, String>) -> String {
+    let settings = settings.iter().map(|(dimension, setting)| format!(" {dimension}={setting}"));
+    settings.fold(workload.to_owned(), |text, setting| text + &setting)
+}
+
+/// What a workload is made of, with weights; none, if it is no mix.
+fn members(workload: &str, workloads: &[String]) -> Vec<(String, String)> {
+    match workload.strip_prefix(MIX).map(|rest| rest.strip_prefix(':')) {
+        Some(Some(list)) => {
+            let part = |part: &str| {
+                part.split_once('=').map_or((part.to_owned(), "1".to_owned()), |(n, w)| (n.into(), w.into()))
+            };
+            list.split(',').map(part).collect()
+        }
+        Some(None) if workload == MIX => {
+            let own = workloads.iter().filter(|name| *name != MIX && *name != "idle");
+            own.map(|name| (name.clone(), "1".to_owned())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The workload that these are, where `whole` is what all of them are called.
+fn mixed(parts: &[(String, String)], whole: &(String, Vec<(String, String)>)) -> String {
+    match parts {
+        [(name, _)] => name.clone(),
+        parts if whole.1 == parts => whole.0.clone(),
+        parts => {
+            let parts: Vec<_> = parts.iter().map(|(name, weight)| format!("{name}={weight}")).collect();
+            format!("{MIX}:{}", parts.join(","))
+        }
+    }
+}
+
+/// A size of so many times as much, in the one way to write it.
+fn times(size: &str, by: u64, over: u64) -> Option<String> {
+    let (number, unit) = size.split_at_checked(size.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok()?;
+    let mib = match unit {
+        "M" => number,
+        "G" => number << 10,
+        _ => return None,
+    };
+    let mib = mib * by / over;
+    Some(if mib.is_multiple_of(1024) { format!("{}G", mib >> 10) } else { format!("{mib}M") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mix_is_taken_apart_and_put_together() {
+        let names = ["anon-churn", "idle", "gup-pin", "mix"].map(str::to_owned);
+        let whole = |name: &str| (name.to_owned(), members(name, &names));
+        let mix = whole("mix");
+        assert_eq!(mix.1.iter().map(|p| p.0.as_str()).collect::<Vec<_>>(), ["anon-churn", "gup-pin"]);
+        assert_eq!(mixed(&mix.1, &mix), "mix");
+        assert_eq!(mixed(&mix.1[1..], &mix), "gup-pin");
+        let given = whole("mix:anon-churn=3,gup-pin,hot-pages=2");
+        assert_eq!(mixed(&given.1, &given), given.0);
+        assert_eq!(mixed(&given.1[..2], &given), "mix:anon-churn=3,gup-pin=1");
+        assert!(members("anon-churn", &names).is_empty() && members("kbuild:24", &names).is_empty());
+    }
+
+    #[test]
+    fn sizes_double_and_halve() {
+        let both = |size| (times(size, 1, 2), times(size, 2, 1));
+        assert_eq!(both("320M"), (Some("160M".into()), Some("640M".into())));
+        assert_eq!(both("1G"), (Some("512M".into()), Some("2G".into())));
+        assert_eq!(both("512M").1, Some("1G".into()));
+        assert_eq!(both("much"), (None, None));
+    }
+}
