@@ -1,6 +1,6 @@
 //! A real bisection killed with SIGKILL at any moment, and `bisect` again. `make bisect-kill` does it twenty times;
-//! `MMTORTURE_KILLS` says how often, `MMTORTURE_KILL_SEED` when. The kernels are those of `matrices/demo.yaml` and prefixes of
-//! its series.
+//! `MMTORTURE_KILLS` says how often, `MMTORTURE_KILL_SEED` when. The kernels are those of `matrices/demo.yaml` and
+//! prefixes of its series.
 
 mod common;
 #[path = "common/killing.rs"]
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 const CULPRIT: &str = "0003-mm-delay-rmap-removal-until-after-the-tlb-flush";
 
-/// Kills are spread over so many milliseconds: a trial takes some ten seconds, a bisection some ten trials, so each is killed
-/// several times.
+/// Kills are spread over so many milliseconds: a trial takes some ten seconds, a bisection some ten trials, so each is
+/// killed several times.
 const SPREAD_MS: u64 = 30_000;
 
 /// A run with a failure to bisect.
@@ -79,7 +79,8 @@ impl Failed {
         assert_eq!((&only["conclusion"], &only["culprit"]), (&"culprit".into(), &CULPRIT.into()), "{answer:#}");
         assert_eq!(only["verification"]["verified"], true, "{answer:#}");
         self.nothing_was_run_again(kept);
-        // All that was begun came to its end, but for what was under way when it was killed and was chosen otherwise later.
+        // All that was begun came to its end, but for what was under way when it was killed and was chosen otherwise
+        // later.
         for dir in self.trials().keys() {
             let events = std::fs::read_to_string(dir.join("events.jsonl")).unwrap();
             assert!(events.matches("\"hello\"").count() <= 1, "{}: two guests in one folder", dir.display());

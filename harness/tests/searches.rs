@@ -1,5 +1,5 @@
-//! Searches over git and over the load, from the command line to the answer, on a kernel that builds in milliseconds and a
-//! machine that plays its guest: see `data/fake-guest`.
+//! Searches over git and over the load, from the command line to the answer, on a kernel that builds in milliseconds
+//! and a machine that plays its guest: see `data/fake-guest`.
 
 mod common;
 #[path = "common/yard.rs"]
@@ -73,7 +73,8 @@ impl Stage {
 
 const TRIALS: &str = "seconds: 12\ntrials: 3";
 
-/// A line of commits with a merge in it, after which one does not build; the third commit of the merged branch breaks it.
+/// A line of commits with a merge in it, after which one does not build; the third commit of the merged branch breaks
+/// it.
 fn with_history(stage: &Stage) {
     let sh = |script: &str| stage.yard.sh(&format!("cd linux && {script}"));
     sh("git init -q -b main . && git add . && git commit -qm base && git tag base");

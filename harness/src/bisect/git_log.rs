@@ -17,8 +17,8 @@ pub struct Line<'a> {
     pub conclusion: &'a Conclusion,
 }
 
-/// The log, which `git bisect replay` takes. A trial that passed does not show that a commit is good, so a commit that was
-/// tried is called what the conclusion makes of it; one of which no trial said anything is skipped.
+/// The log, which `git bisect replay` takes. A trial that passed does not show that a commit is good, so a commit that
+/// was tried is called what the conclusion makes of it; one of which no trial said anything is skipped.
 pub fn render(lines: &[Line<'_>], good: &Commit, bad: &Commit) -> String {
     // What git would look into on the other sides of a merge, we did not.
     let first_parent = lines.last().is_some_and(|line| culprit(line).is_some_and(|c| c.parents.len() > 2));

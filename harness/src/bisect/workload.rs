@@ -1,9 +1,9 @@
 //! Which of several loads shows a failure most often a second. Pure: it asks for trials and is told what they came to.
 //!
 //! A load is a workload with some settings. It fails at a rate, so many times a second of torture, that is unknown and
-//! constant; the prior is even on a grid of the rate's logarithm, and all sums over the grid are done in full. Loads race
-//! until one is shown to be as fast as any, give or take [`AS_FAST`]: finer differences are not worth their trials. Of those
-//! that are, the smallest wins.
+//! constant; the prior is even on a grid of the rate's logarithm, and all sums over the grid are done in full. Loads
+//! race until one is shown to be as fast as any, give or take [`AS_FAST`]: finer differences are not worth their
+//! trials. Of those that are, the smallest wins.
 
 use super::{Aim, Evidence, Tally};
 use serde::{Deserialize, Serialize};
@@ -248,7 +248,8 @@ mod tests {
         let (mut right, mut cost, mut gained, mut trials) = (0, 0.0, 0, 0);
         const RACES: usize = 400;
         for _ in 0..RACES {
-            // A mix that fails each 40 s, and eight of its members: one fails each 5 s, one each 40 s, the others never.
+            // A mix that fails each 40 s, and eight of its members: one fails each 5 s, one each 40 s, the others
+            // never.
             let mut rates = vec![1.0 / 40.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
             let (fast, slow) = (1 + (random.next() * 4.0) as usize, 5 + (random.next() * 4.0) as usize);
             (rates[fast], rates[slow]) = (0.2, 1.0 / 40.0);

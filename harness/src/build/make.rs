@@ -18,8 +18,9 @@ use std::time::Duration;
 /// make's output.
 const LOG: &str = ".mmtorture-build.log";
 
-/// Objects that are little but an `.incbin`, of which no dependency file tells: the compiler cache would take one of another
-/// kernel whose compressed size is the same, and the image would hold that kernel. So each kernel has flags of its own.
+/// Objects that are little but an `.incbin`, of which no dependency file tells: the compiler cache would take one of
+/// another kernel whose compressed size is the same, and the image would hold that kernel. So each kernel has flags of
+/// its own.
 const INCLUDES_BINARIES: [&str; 3] = ["piggy.o", "rmpiggy.o", "kexec-purgatory.o"];
 
 /// A compiler cache of this size holds some thirty whole builds.

@@ -1,5 +1,5 @@
-//! Bisects a run's failures over their series: drives the pure core with real kernels and trials. [`Session`] does so over
-//! any line of suspects.
+//! Bisects a run's failures over their series: drives the pure core with real kernels and trials. [`Session`] does so
+//! over any line of suspects.
 
 use super::bars::bars;
 use super::journal::{Entry, Journal, Of};
@@ -154,7 +154,8 @@ pub fn failures<'a>(runner: &'a Runner<'_>, trials: &'a [Trial]) -> Vec<Failure<
     failures
 }
 
-/// Bisects one failure, or goes on with it where its log ends. `None` where that cannot be done; the user was told why.
+/// Bisects one failure, or goes on with it where its log ends. `None` where that cannot be done; the user was told
+/// why.
 ///
 /// # Errors
 /// The host fails, or a signal came. What was learned until then is in the log.
@@ -528,8 +529,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Bisections share cells (`base` is the start of every series), in one run or in two that are merged: each has seeds of
-/// its own, for a trial is told from others by its cell and seed.
+/// Bisections share cells (`base` is the start of every series), in one run or in two that are merged: each has seeds
+/// of its own, for a trial is told from others by its cell and seed.
 fn first_seed(log: &Path) -> u64 {
     let name = log.file_name().unwrap_or_default().as_encoded_bytes();
     let hash = Hasher::new("bisection").field(name).finish();

@@ -1,4 +1,5 @@
-//! Which load shows a failure most often a second: drives the pure core with real trials, all on the kernel that failed.
+//! Which load shows a failure most often a second: drives the pure core with real trials, all on the kernel that
+//! failed.
 //!
 //! First the members of a mix race against all of it, then halves of it where no member will do, then the winner with
 //! more and fewer processors and with more and less memory.

@@ -1,5 +1,5 @@
-//! Which commit broke a cell whose kernel is a revision of a git repository: bisects the first-parent way to it, and where
-//! that ends at a merge, the branch that was merged.
+//! Which commit broke a cell whose kernel is a revision of a git repository: bisects the first-parent way to it, and
+//! where that ends at a merge, the branch that was merged.
 
 use super::bisecting::{evidence, soonest, Ask, Known, Line, Session, Target};
 use super::journal::Of;
@@ -27,8 +27,8 @@ pub struct Range<'a> {
 /// Searches, or goes on where the log ends.
 ///
 /// # Errors
-/// The cell did not fail, its kernel is no revision, or there is no such range; the host fails, or a signal came. What was
-/// learned until then is in the log.
+/// The cell did not fail, its kernel is no revision, or there is no such range; the host fails, or a signal came. What
+/// was learned until then is in the log.
 pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], range: Range<'_>, ask: Ask) -> Result<Revisions> {
     let finding = soonest(cell, trials)?;
     let variant = runner.plan.variant(&cell.variant);
