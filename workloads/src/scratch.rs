@@ -90,6 +90,12 @@ impl Scratch {
         }
     }
 
+    /// Whether it is the root of a tmpfs whose files are to have huge pages.
+    pub fn huge(&self) -> bool {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        self.folder.as_ref().and_then(|folder| folder.to_str()).is_some_and(|folder| huge(&mounts, folder))
+    }
+
     /// Whether it is on a file system with a disk below it, where nobody meets shmem.
     pub fn on_disk(&self) -> bool {
         self.on_disk
@@ -122,6 +128,15 @@ fn named_and_unlinked(folder: &Path) -> Result<OwnedFd, Errno> {
         fs::open(&path, OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
     fs::unlink(&path)?;
     Ok(file)
+}
+
+/// Whether what was mounted last on `folder` is a tmpfs with huge pages, by /proc/mounts.
+fn huge(mounts: &str, folder: &str) -> bool {
+    let last =
+        mounts.lines().rev().map(|line| line.split(' ').collect::<Vec<_>>()).find(|line| line.get(1) == Some(&folder));
+    let option =
+        |line: &[&str]| line.get(3)?.split(',').find_map(|option| option.strip_prefix("huge=")).map(str::to_owned);
+    last.is_some_and(|line| line.get(2) == Some(&"tmpfs") && option(&line).is_some_and(|huge| huge != "never"))
 }
 
 /// Punches a hole into `file`, whose size stays as it is.
@@ -159,6 +174,14 @@ mod tests {
             let file = scratch.file(3, memfd).unwrap();
             assert_eq!(fs::fstat(&file).unwrap().st_size, 3 * PAGE as i64, "{}", scratch.says());
         }
+    }
+
+    #[test]
+    fn huge_pages_are_what_the_last_mount_says() {
+        let mounts = "tmpfs /tmp tmpfs rw,huge=always 0 0\ntmpfs /a tmpfs rw,size=4k,huge=within_size 0 0\n\
+                      tmpfs /b tmpfs rw,huge=never 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/vda /c ext4 rw 0 0\n";
+        let found = ["/tmp", "/a", "/b", "/c", "/d"].map(|folder| huge(mounts, folder));
+        assert_eq!(found, [false, true, false, false, false]);
     }
 
     #[test]
