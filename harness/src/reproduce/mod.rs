@@ -275,7 +275,7 @@ mod tests {
                    came again in 3 of 4 trials: 75 % (95 %: 30 to 95 %)
                    the same seed failed the same way
                    time to failure: median 2.0 s, quartiles 1.5 and 3.0, from 1.0 to 4.0
-                   a fix is shown, at 95 %, by 4 passes in a row
+                   a fix is shown, at 95 %, by 6 passes in a row
                    failed in another way: kernel BUG in g (1 times)
                    of no use: kernel BUG in g (1 times)
         ");
