@@ -7,12 +7,14 @@
 
 use crate::host;
 use crate::pressure::write;
+use crate::region::PAGE;
 use crate::scratch::Scratch;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long the gauges may take to come to rest: RCU, delayed puts and kernel threads that have pages in hand.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the gauges may take to come to rest: RCU, delayed puts and kernel threads that have pages in hand. With KASAN and
+/// lockdep on a busy host those had pages isolated for longer than three seconds.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A gauge of memory, in pages unless its name says otherwise.
 struct Gauge {
@@ -100,7 +102,7 @@ fn read() -> Option<Books> {
     let _ = write("/proc/sys/vm/stat_refresh", "1");
     let vmstat = host::vmstat();
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    Some(derive(&vmstat, |name| host::meminfo(&meminfo, name).map(|bytes| (bytes / 4096) as i64)))
+    Some(derive(&vmstat, |name| host::meminfo(&meminfo, name).map(|bytes| (bytes / PAGE as u64) as i64)))
 }
 
 fn derive(vmstat: &BTreeMap<String, u64>, meminfo: impl Fn(&str) -> Option<i64>) -> Books {
