@@ -36,8 +36,8 @@ const GAUGES: &[Gauge] = &[
     gauge("nr_anon_transparent_hugepages", 4, "anonymous huge pages count as mapped"),
     gauge("nr_shmem_pmdmapped", 511, "huge pages of shmem count as mapped"),
     gauge("nr_mlock", 256, "pages count as locked"),
-    gauge("nr_isolated_anon", 64, "anonymous pages count as isolated"),
-    gauge("nr_isolated_file", 64, "file pages count as isolated"),
+    gauge(ISOLATED[0], 64, "anonymous pages count as isolated"),
+    gauge(ISOLATED[1], 64, "file pages count as isolated"),
     gauge("nr_page_table_pages", 128, "page tables count as there"),
     gauge("nr_writeback", 64, "pages count as being written back"),
     gauge(LISTED, 512, "pages are on LRU lists that belong to nobody"),
@@ -45,6 +45,7 @@ const GAUGES: &[Gauge] = &[
     gauge(COMMITTED, 1024, "pages are committed"),
 ];
 
+const ISOLATED: [&str; 2] = ["nr_isolated_anon", "nr_isolated_file"];
 const LISTED: &str = "listed-but-unused";
 /// Of files that are there still, as those of an initramfs, reclaim moves pages from one to the other.
 const KEPT: &str = "shmem-and-swap";
@@ -63,7 +64,12 @@ pub struct Audit {
 impl Audit {
     /// Takes note of what is there, before anything is done to it. `None` where /proc does not tell.
     pub fn begin(scratch: &Scratch) -> Option<Self> {
-        Some(Self { before: read()?, scratch: scratch.clone() })
+        let mut before = read()?;
+        // At rest nothing is isolated, but a kernel thread may just have pages in hand that are back by the end.
+        for name in ISOLATED {
+            before.entry(name).and_modify(|pages| *pages = 0);
+        }
+        Some(Self { before, scratch: scratch.clone() })
     }
 
     /// What is wrong now that nobody is left, one line each. Waits for the gauges to come to rest.
