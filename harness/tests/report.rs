@@ -210,7 +210,7 @@ fn a_run_shows_which_settings_its_failures_need() {
     let said = bench.run(&["show", "latest"]).expect(0, &[]);
     assert!(said.stdout.contains("thp=always: needed, confidence 97.3 %"), "{}", said.stdout);
     let json = bench.run(&["show", "latest", "--format", "json"]).expect(0, &[]).json();
-    assert_eq!(json["needs"][0]["settings"][1]["verdict"], "irrelevant");
+    assert_eq!(json["over"]["settings"][0]["settings"][1]["verdict"], "irrelevant");
 }
 
 #[test]
