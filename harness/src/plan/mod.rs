@@ -202,6 +202,14 @@ impl Plan {
         self.variants.iter().find(|v| v.name == name)
     }
 
+    /// The variant that a cell runs.
+    ///
+    /// # Errors
+    /// The matrix has none of that name: the cell is another plan's.
+    pub fn variant_of(&self, cell: &Cell) -> Result<&Arc<Variant>> {
+        self.variant(&cell.variant).ok_or_else(|| Error::request(format!("there is no variant '{}'", cell.variant)))
+    }
+
     /// The cells whose id is `id` or begins with it.
     ///
     /// # Errors

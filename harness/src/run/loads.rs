@@ -40,8 +40,7 @@ struct Load {
 /// The cell did not fail; the host fails, or a signal came. What was learned until then is in the log.
 pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], workloads: &[String], ask: Ask) -> Result<Loads> {
     let finding = soonest(cell, trials)?;
-    let variant = runner.plan.variant(&cell.variant);
-    let variant = variant.ok_or_else(|| Error::request(format!("there is no variant '{}'", cell.variant)))?;
+    let variant = runner.plan.variant_of(cell)?;
     let kernel = build(runner.builder, variant, runner.progress)?.map_err(Error::host)?;
     let longest = f64::from(cell.seconds);
     let aim = Aim { confidence: ask.confidence, budget: ask.budget, longest, shortest: longest };

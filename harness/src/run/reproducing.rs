@@ -33,8 +33,7 @@ pub fn kernel(runner: &Runner<'_>, failed: &Failed<'_>) -> Result<(Kernel, Vec<S
     if let Some(kernel) = runner.builder.cached(key)? {
         return Ok((kernel, Vec::new()));
     }
-    let variant = runner.plan.variant(&failed.cell.variant);
-    let variant = variant.ok_or_else(|| Error::request(format!("there is no variant '{}'", failed.cell.variant)))?;
+    let variant = runner.plan.variant_of(failed.cell)?;
     let kernel = build(runner.builder, variant, runner.progress)?.map_err(Error::host)?;
     let mut differs = Vec::new();
     if kernel.key != *key {

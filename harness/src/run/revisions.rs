@@ -31,8 +31,7 @@ pub struct Range<'a> {
 /// was learned until then is in the log.
 pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], range: Range<'_>, ask: Ask) -> Result<Revisions> {
     let finding = soonest(cell, trials)?;
-    let variant = runner.plan.variant(&cell.variant);
-    let variant = variant.ok_or_else(|| Error::request(format!("there is no variant '{}'", cell.variant)))?;
+    let variant = runner.plan.variant_of(cell)?;
     let recipe = &variant.recipe;
     let (path, revision) = match &recipe.kernel.source {
         SourceSpec::Git { repository, revision } if variant.series.is_none() => (repository, revision),

@@ -24,8 +24,7 @@ const FIRST_SEED: u64 = 1 << 33;
 /// then is in the log.
 pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], ask: Ask) -> Result<Needs> {
     let finding = soonest(cell, trials)?;
-    let variant = runner.plan.variant(&cell.variant);
-    let variant = variant.ok_or_else(|| Error::request(format!("there is no variant '{}'", cell.variant)))?;
+    let variant = runner.plan.variant_of(cell)?;
     let mut switches = runner.plan.switches(cell, variant);
     switches.truncate(MOST);
     if switches.is_empty() {
