@@ -7,8 +7,8 @@ use std::time::Duration;
 /// From this ratio of guest to host on, a KVM is not native.
 ///
 /// On hardware virtualization a loop of register instructions leaves the guest only for the host's timer, so the
-/// ratio is 1, and with stolen time on a busy host rarely 2 in the best of several rounds. Whatever has to translate
-/// or emulate instructions is beyond 5 (TCG), beyond 100 if one by one.
+/// ratio is 1, and with stolen time on a busy host rarely 2 in the best of several rounds; where it is more, there is
+/// another look (`clock`). Whatever has to translate or emulate instructions is beyond 5 (TCG), beyond 100 if one by one.
 pub const NATIVE_RATIO: f64 = 3.0;
 
 /// Instructions that a sentence names; the report has them all.
