@@ -10,13 +10,14 @@ PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bi
 
 .PHONY: help setup build demo test lint unit e2e suites bed nested drgn proof fuzz figures-vmm figures-build figures-cover \
 	figures-bisect figures-report figure-symbols corpus run-kill bisect-kill fuzz-oracle bench-oracle dimensions-slow validators \
-	report-browser slurm detection
+	report-browser slurm detection compare
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
 	@echo 'make test    set up, then format, lints, unit tests and the end-to-end tests'
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
 	@echo 'make detection  docs/detection.md: known breakages under the general mix, an hour and 24 kernels'
+	@echo 'make compare    docs/comparison.md: the same kernels under stress-ng and the selftests, five hours'
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
 	@echo 'make run-kill        a run killed at KILLS moments (50), resumed and checked: ten minutes'
@@ -168,6 +169,15 @@ detection: build
 	-$(BIN)/mmtorture run matrices/detection.yaml --no-bisect --results $(DETECTION)
 	-$(BIN)/mmtorture run matrices/detection-base.yaml --no-bisect --results $(DETECTION)
 	$(BIN)/examples/detection docs/detection.md series/busted $$(git rev-parse --short=12 HEAD) $(DETECTION)
+
+# Five minutes of each load at most.
+COMPARISON := $(CURDIR)/target/comparison
+compare: build
+	$(CARGO) build --release --locked --quiet -p mmtorture-harness --example compare
+	rm -rf $(COMPARISON)
+	-$(BIN)/mmtorture run matrices/compare.yaml --no-bisect --results $(COMPARISON)
+	-$(BIN)/mmtorture run matrices/compare-topics.yaml --no-bisect --results $(COMPARISON)
+	$(BIN)/examples/compare docs/comparison.md $$(git rev-parse --short=12 HEAD) $(COMPARISON)
 
 # Prints every log that is named otherwise, then the figures.
 corpus:

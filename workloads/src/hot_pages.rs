@@ -3,9 +3,9 @@
 //!
 //! Kernel paths: wp_page_copy() and do_wp_page() under threads, do_swap_page() of one entry by several threads at once,
 //! copy_pte_range() and copy_nonpresent_pte() under writers, try_to_unmap() with and without deferred flushes, the huge
-//! zero page and its end, collapse_huge_page() under writers, shrink_folio_list() with clean pages that are read. Races: what
-//! each processor still has in its TLB; the second thread that faults where the
-//! first one is done already. Others have many pages, of which a race meets one in a thousand; here it meets these.
+//! zero page and its end, collapse_huge_page() under writers, shrink_folio_list() with clean pages that are read. Races:
+//! what each processor still has in its TLB; the second thread that faults where the first one is done already. Others have
+//! many pages, of which a race meets one in a thousand; here it meets these.
 //! Shown by: pgfault, and the counts of forks and pageouts.
 
 use crate::board::ops;
@@ -13,7 +13,6 @@ use crate::host::Host;
 use crate::job::{claim, Ask, Job, Role, Workload};
 use crate::ledger::Ledger;
 use crate::life::{Helper, Life, Owner};
-use crate::pressure;
 use crate::region::{HUGE, WORDS};
 use crate::rng::mix;
 use crate::scratch::Scratch;
@@ -36,12 +35,12 @@ ops!(OPS:
     COLLAPSE = "collapses",
     FILE = "files",
     REUSE = "pages-reused",
-    COMPACT = "compactions",
+    MOVE = "node-moves",
 );
 
-/// How many processes there are, of four threads each: twice the processors of a small guest, or nobody ever runs beside
+/// How many processes there are of each kind, of four threads and of two: one, or on a small guest nobody ever runs beside
 /// another thread of its own.
-const PROCESSES: usize = 2;
+const PROCESSES: usize = 1;
 
 /// The pages that are hot.
 const HOT: usize = 16;
@@ -51,6 +50,10 @@ const CONSTANT: usize = 16;
 
 /// The pages that are given back and taken again each time those are paged out.
 const REUSED: usize = 32;
+
+/// The pages of a huge page that are written to while it is collapsed: a few, so that each is written to many times while
+/// they are copied.
+const COLLAPSED: usize = 48;
 
 /// What an owner does before its process ends: long enough for some dozens of forks and collapses beside it.
 const ROUNDS: usize = 8000;
@@ -70,18 +73,23 @@ impl Workload for HotPages {
 
     fn prepare(&self, ask: &Ask, host: &Host) -> Result<Job, String> {
         let size = Size::of(ask, host)?;
-        size.each_resident(PROCESSES, 2 * HUGE)?;
-        let says = vec![size.says(host), format!("{PROCESSES} processes with {HOT} pages, four threads each")];
-        let (seed, scratch) = (ask.seed, ask.scratch.clone());
+        size.each_resident(PROCESSES, 3 * HUGE)?;
+        let says = vec![size.says(host), format!("{HOT} pages of four threads, {COLLAPSED} of two")];
+        let (seed, scratch, nodes) = (ask.seed, ask.scratch.clone(), host.nodes);
         let mut roles = vec![Role::new("hot", PROCESSES as u32, move |life| {
             let Some(window) = life.window(Window::anonymous(2 * HUGE, HUGE)) else { return };
             let Some(ledger) = life.ledger(2 * HUGE, mix(seed, life.id)) else { return };
             let Some(constants) = Constants::new(life, &scratch, mix(!seed, life.id)) else { return };
             zero(life, &window);
-            play(life, &window, &ledger, &constants);
+            play(life, &window, &ledger, &constants, nodes);
             std::mem::forget((window, constants));
         })];
-        roles.extend(pressure::compact(host, COMPACT).map(|role| Role { count: 1, ..role }));
+        roles.push(Role::new("collapsed", PROCESSES as u32, move |life| {
+            let Some(window) = life.window(Window::anonymous(HUGE, HUGE)) else { return };
+            let Some(ledger) = life.ledger(HUGE, mix(seed, !life.id)) else { return };
+            collapse(life, &window, &ledger);
+            std::mem::forget(window);
+        }));
         let claims = vec![claim("forks", &["forks"], 4), claim("pageouts", &["pageouts"], 4)];
         Ok(Job { says, claims, roles })
     }
@@ -131,9 +139,8 @@ fn zero(life: &mut Life<'_>, window: &Window) {
     }
 }
 
-fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, constants: &Constants) {
-    let base_pages = life.rng.percent(50);
-    if base_pages {
+fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, constants: &Constants, nodes: usize) {
+    if life.rng.percent(50) {
         // Base pages, which are copied one by one.
         life.advise_window(COLOR, window, 0..HUGE, libc::MADV_NOHUGEPAGE);
     }
@@ -161,15 +168,21 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, constants: &Const
             }
         })
     };
+    // Some processes fight over their pages' swap entries more than over anything else.
+    let thrashing = life.rng.percent(40);
     let other: Helper<'_, '_> = Box::new(move |life| {
-        let span = life.rng.span(HOT, HOT);
-        match life.rng.below(12) {
+        if thrashing && life.rng.percent(80) {
+            life.advise_window(PAGEOUT, window, 0..HOT, libc::MADV_PAGEOUT);
+            std::thread::sleep(std::time::Duration::from_micros(life.rng.below(1000) as u64));
+            return;
+        }
+        let span = if life.rng.percent(50) { life.rng.span(HOT, HOT) } else { 0..HOT };
+        match life.rng.below(16) {
             0..=3 => fork(life, window, ledger, span),
-            8 | 9 => constants.page_out(life),
-            10 | 11 if base_pages => constants.page_out(life),
-            10 | 11 => collapse(life, window),
-            4 | 5 => life.advise_window(PAGEOUT, window, span, libc::MADV_PAGEOUT),
-            6 => life.advise_window(COLD, window, span, libc::MADV_COLD),
+            4..=8 => life.advise_window(PAGEOUT, window, span, libc::MADV_PAGEOUT),
+            9 => life.advise_window(COLD, window, span, libc::MADV_COLD),
+            10..=12 => constants.page_out(life),
+            13 | 14 if nodes > 1 => life.move_to_nodes(MOVE, window, span, nodes),
             _ => {
                 let executable = life.rng.percent(50);
                 life.check(COLOR, "mprotect", window.recolor(span, executable));
@@ -181,11 +194,25 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, constants: &Const
     life.crew(vec![owner], vec![reader(), reader(), other]);
 }
 
-/// Splits the huge page by letting go of a page that nobody uses, and collapses it under those who write to it.
-fn collapse(life: &mut Life<'_>, window: &Window) {
-    let unused = life.rng.between(HOT, HUGE - 1);
-    life.check(DISCARD, "madvise(MADV_DONTNEED)", window.advise(unused..unused + 1, libc::MADV_DONTNEED));
-    life.collapse(COLLAPSE, window, 0..HUGE);
+/// A huge page is split by letting go of a page that nobody uses, and collapsed under a thread that writes to others. Nothing
+/// else is done to it: a protection or a child would keep it from being collapsed.
+fn collapse(life: &mut Life<'_>, window: &Window, ledger: &Ledger) {
+    let owner: Owner<'_, '_> = Box::new(move |life| {
+        for _ in 0..ROUNDS {
+            let span = life.rng.span(COLLAPSED, COLLAPSED);
+            (0..8).for_each(|_| life.put(window, ledger, span.clone()));
+            if !life.look(window, ledger, 0..COLLAPSED) {
+                return;
+            }
+        }
+    });
+    let collapser: Helper<'_, '_> = Box::new(move |life| {
+        let unused = life.rng.between(COLLAPSED, HUGE - 1);
+        life.check(DISCARD, "madvise(MADV_DONTNEED)", window.advise(unused..unused + 1, libc::MADV_DONTNEED));
+        std::thread::sleep(std::time::Duration::from_micros(life.rng.below(1000) as u64));
+        life.collapse(COLLAPSE, window, 0..HUGE);
+    });
+    life.crew(vec![owner], vec![collapser]);
 }
 
 /// A child that shares the pages for a while, pages some of them out, and then writes to what only it will see.

@@ -137,6 +137,13 @@ impl Life<'_> {
         }
     }
 
+    /// move_pages(2) of a part of a window, each page to any of `nodes` nodes: half of them are not there already.
+    pub fn move_to_nodes(&mut self, op: Op, window: &Window, range: Range<usize>, nodes: usize) {
+        let (addresses, nodes): (Vec<_>, Vec<_>) =
+            range.map(|page| (window.address(page), self.rng.below(nodes) as i32)).unzip();
+        self.check_or(op, "move_pages", crate::sys::move_pages(&addresses, &nodes), crate::sys::MOVE_MAY);
+    }
+
     /// MADV_COLLAPSE of a part of a window. Whether it succeeds is up to what others do to it.
     pub fn collapse(&self, op: Op, window: &Window, range: Range<usize>) {
         let result = window.advise(range, crate::sys::MADV_COLLAPSE);

@@ -17,7 +17,6 @@ use crate::rng::mix;
 use crate::size::Size;
 use crate::sys;
 use crate::window::Window;
-use rustix::io::Errno;
 use std::ops::Range;
 
 /// The table's entry.
@@ -40,9 +39,6 @@ const MOST: usize = 6 * HUGE;
 
 /// What an owner does before its process ends.
 const ROUNDS: usize = 400;
-
-/// What a kernel says that has no nodes, no such node, or a page that is busy (move_pages(2), mbind(2)).
-const MAY: &[Errno] = &[Errno::NOSYS, Errno::NODEV, Errno::INVAL, Errno::PERM, Errno::BUSY, Errno::NOENT, Errno::IO];
 
 impl Workload for MigrateStorm {
     fn name(&self) -> &'static str {
@@ -120,10 +116,15 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, nodes: usize) {
         let node = life.rng.below(nodes);
         if life.rng.percent(30) {
             let bound = sys::bind_to(window.address(span.start), span.len() * PAGE, node);
-            life.check_or(BIND, "mbind", bound, MAY);
+            life.check_or(BIND, "mbind", bound, sys::MOVE_MAY);
         } else {
             let addresses: Vec<_> = span.clone().map(|page| window.address(page)).collect();
-            life.check_or(MOVE, "move_pages", sys::move_pages(&addresses, &vec![node as i32; span.len()]), MAY);
+            life.check_or(
+                MOVE,
+                "move_pages",
+                sys::move_pages(&addresses, &vec![node as i32; span.len()]),
+                sys::MOVE_MAY,
+            );
         }
         if nodes == 1 {
             // Where there is nowhere to go this proves nothing: leave the processors to compaction.

@@ -1,7 +1,8 @@
 //! What a run is made of: one workload, or a mix of several that take turns.
 //!
-//! In a mix a few workloads are on duty at a time, so that each has processors and memory enough to win its races, and
-//! after a while others are. What goes off duty is killed, whatever it is in the midst of.
+//! In a mix one or two workloads are on duty at a time, so that each has processors and memory enough to win its races, and
+//! after a while others are. Two press on each other; one has all processors for threads that are to meet at the same
+//! moment. What goes off duty is killed, whatever it is in the midst of.
 
 use crate::host::Host;
 use crate::job::{claim, Ask, Role, Workload, WORKLOADS};
@@ -16,17 +17,17 @@ pub const MIX: &str = "mix";
 /// A line about it.
 pub const ABOUT: &str = "workloads that take turns, a few at a time: all, or as mix:anon-churn=2,shmem-punch=1 says";
 
-/// How many workloads of a mix are on duty at a time.
-const AT_ONCE: usize = 2;
+/// How many workloads of a mix are on duty in a turn, and for how many milliseconds; again and again.
+const TURNS: [(usize, u64); 4] = [(2, 3000), (1, 1000), (1, 1000), (1, 1000)];
 
-/// How long they are.
-const TURN: Duration = Duration::from_secs(3);
+/// The most workloads that are on duty at a time.
+const AT_ONCE: usize = 2;
 
 /// What a mix is made of if nobody says, with weights; the others have the weight 1. `anon-churn` is beside what it finds
 /// itself the pressure that the others want, and takes most of the processors' time from whomever it is on duty with;
 /// `fsx-mm` meets by sequences what the others must meet by chance.
 const WEIGHTS: &[(&str, u32)] =
-    &[("anon-churn", 4), ("fsx-mm", 4), ("kbuild-lite", 2), ("thp-split-collapse", 2), ("hot-pages", 2), ("idle", 0)];
+    &[("anon-churn", 3), ("fsx-mm", 4), ("kbuild-lite", 2), ("thp-split-collapse", 2), ("hot-pages", 3), ("idle", 0)];
 
 /// One workload of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,10 +109,10 @@ impl What {
             share.memory = Some(size.bytes / at_once as u64);
             plan.says = vec![
                 size.says(host),
-                format!("{} workloads, {at_once} at a time, for {} s each", self.parts.len(), TURN.as_secs()),
+                format!("{} workloads, one or {at_once} at a time, for a few seconds each", self.parts.len()),
             ];
             plan.claims = claims(&size, host);
-            plan.rota = Some(Rota::new(&self.parts, at_once, ask.seed));
+            plan.rota = Some(Rota::new(&self.parts, ask.seed));
         }
         for (part, of) in self.parts.iter().enumerate() {
             let workload = of.workload();
@@ -176,12 +177,11 @@ pub struct Placed {
 pub struct Rota {
     /// Parts, each as often as it weighs.
     order: Vec<usize>,
-    at_once: usize,
 }
 
 impl Rota {
     /// An order drawn from `seed`, in which the turns of each part are spread evenly: a heavy one has its first early.
-    fn new(parts: &[Part], at_once: usize, seed: u64) -> Self {
+    fn new(parts: &[Part], seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let mut order: Vec<(u64, usize)> = Vec::new();
         for (at, part) in parts.iter().enumerate() {
@@ -189,24 +189,38 @@ impl Rota {
             order.extend((0..u64::from(part.weight)).map(|nth| (nth * every + rng.next() % every, at)));
         }
         order.sort_unstable();
-        Self { order: order.into_iter().map(|(_, at)| at).collect(), at_once }
+        Self { order: order.into_iter().map(|(_, at)| at).collect() }
     }
 
     /// Which turn it is after `elapsed`.
     pub fn turn(&self, elapsed: Duration) -> u32 {
-        (elapsed.as_millis() / TURN.as_millis()) as u32
+        let round: u64 = TURNS.iter().map(|(_, ms)| ms).sum();
+        let (rounds, mut left) = (elapsed.as_millis() as u64 / round, elapsed.as_millis() as u64 % round);
+        let over = TURNS.iter().take_while(|&&(_, ms)| {
+            let over = left >= ms;
+            left = left.saturating_sub(ms);
+            over
+        });
+        rounds as u32 * TURNS.len() as u32 + over.count() as u32
     }
 
     /// When the turn after `turn` begins.
     pub fn ends(&self, turn: u32) -> Duration {
-        TURN * (turn + 1)
+        Duration::from_millis(sum_until(turn as usize + 1, |&(_, ms)| ms))
     }
 
     /// Whether a part is on duty. A part that is drawn twice for a turn leaves the others that much more room.
     pub fn on_duty(&self, turn: u32, part: usize) -> bool {
-        let first = turn as usize * self.at_once;
-        (first..first + self.at_once).any(|at| self.order[at % self.order.len()] == part)
+        let drawn = |until| sum_until(until, |&(at_once, _)| at_once as u64) as usize;
+        let turn = turn as usize;
+        (drawn(turn)..drawn(turn + 1)).any(|at| self.order[at % self.order.len()] == part)
     }
+}
+
+/// The sum of something of the first `until` turns.
+fn sum_until(until: usize, of: impl Fn(&(usize, u64)) -> u64) -> u64 {
+    let round: u64 = TURNS.iter().map(&of).sum();
+    (until / TURNS.len()) as u64 * round + TURNS[..until % TURNS.len()].iter().map(of).sum::<u64>()
 }
 
 #[cfg(test)]
@@ -243,14 +257,29 @@ mod tests {
 
     #[test]
     fn everybody_has_a_turn_by_weight_and_a_seed_has_one_order() {
-        let parts: Vec<_> = [3, 1, 2, 1].iter().map(|&weight| Part { workload: 0, weight }).collect();
-        let rota = Rota::new(&parts, 1, 5);
-        let turns = |part| (0..7).filter(|&turn| rota.on_duty(turn, part)).count();
-        assert_eq!([turns(0), turns(1), turns(2), turns(3)], [3, 1, 2, 1]);
-        assert_eq!(rota, Rota::new(&parts, 1, 5));
-        assert_eq!(rota.turn(rota.ends(3)), 4);
-        let first = |seed| (0..7).find(|&turn| Rota::new(&parts, 1, seed).on_duty(turn, 0));
-        assert!((0..50).all(|seed| first(seed) < Some(5)), "three turns of seven are spread over all of them");
+        let parts: Vec<_> = [6, 3, 4, 2].iter().map(|&weight| Part { workload: 0, weight }).collect();
+        let rota = Rota::new(&parts, 5);
+        // Fifteen drawings are three rounds of five; who is drawn twice for one turn has one turn of them.
+        let turns = |part| (0..12).filter(|&turn| rota.on_duty(turn, part)).count();
+        assert!((4..=6).contains(&turns(0)) && (2..=3).contains(&turns(1)) && (1..=2).contains(&turns(3)));
+        for turn in 0..12 {
+            let on_duty = (0..4).filter(|&part| rota.on_duty(turn, part)).count();
+            assert!((1..=TURNS[turn as usize % TURNS.len()].0).contains(&on_duty));
+        }
+        assert_eq!(rota, Rota::new(&parts, 5));
+        let first = |seed| (0..12).find(|&turn| Rota::new(&parts, seed).on_duty(turn, 0));
+        assert!((0..50).all(|seed| first(seed) < Some(5)), "six of fifteen are spread over all turns");
+    }
+
+    #[test]
+    fn a_turn_begins_when_the_one_before_it_ends() {
+        let rota = Rota::new(&[Part { workload: 0, weight: 1 }], 5);
+        assert_eq!([0, 1, 2, 3, 4].map(|turn| rota.ends(turn).as_secs()), [3, 4, 5, 6, 9]);
+        for turn in 0..20 {
+            assert_eq!(rota.turn(rota.ends(turn)), turn + 1);
+            assert_eq!(rota.turn(rota.ends(turn) - Duration::from_millis(1)), turn);
+            assert!(rota.on_duty(turn, 0));
+        }
     }
 
     #[test]

@@ -19,15 +19,18 @@ pub fn compact(host: &Host, op: Op) -> Option<Role> {
     host.can_compact.then(|| Role::new("compact", 2, live))
 }
 
-/// A process that has the kernel reclaim some MiB, again and again (memory.reclaim of cgroup v2, since 5.19); each time
+/// A process that has the kernel reclaim a little memory, again and again (memory.reclaim of cgroup v2, since 5.19); each time
 /// counts as `op`. None where that cannot be asked for.
+///
+/// A little: where a page takes a tenth of a millisecond to compress, some MiB at a time leave no processor to those whose
+/// pages they are.
 pub fn reclaim(ask: &Ask, op: Op) -> Option<Role> {
     let file = cgroup::v2_root()?.join("memory.reclaim");
     let live = move |life: &mut Life<'_>| loop {
-        let bytes = life.rng.between(1, 8) << 20;
+        let bytes = life.rng.between(1, 16) << 16;
         // EAGAIN: it found less than that.
         life.check_or(op, "memory.reclaim", write(&file, &bytes.to_string()), &[Errno::INTR]);
-        std::thread::sleep(Duration::from_millis(life.rng.between(1, 20) as u64));
+        std::thread::sleep(Duration::from_millis(life.rng.between(5, 40) as u64));
     };
     (ask.full() && crate::host::writable(cgroup::v2_root()?.join("memory.reclaim")))
         .then(|| Role::new("reclaim", 1, live))

@@ -29,7 +29,7 @@ const MAX_VIOLATIONS: u64 = 64;
 const REAP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Turns of a mix between two pauses.
-const PAUSE_EVERY: u32 = 3;
+const PAUSE_EVERY: u32 = 4;
 
 /// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -55,6 +55,10 @@ pub fn process_mrelease(pidfd: impl AsFd) -> Result<usize, Errno> {
     result(unsafe { libc::syscall(libc::SYS_process_mrelease, pidfd.as_fd().as_raw_fd(), 0) })
 }
 
+/// What move_pages(2) and mbind(2) say where there are no nodes, or not that one, and of pages that are busy or not there.
+pub const MOVE_MAY: &[Errno] =
+    &[Errno::NOSYS, Errno::NODEV, Errno::INVAL, Errno::PERM, Errno::BUSY, Errno::NOENT, Errno::IO];
+
 /// move_pages(2) of this process's pages. Returns how many it left where they were.
 ///
 /// # Errors

@@ -34,10 +34,7 @@ impl Window {
     pub fn anonymous(pages: usize, align: usize) -> Result<Self, Errno> {
         let base = reserve(pages, align)?;
         let window = Self { base, pages, first: 0 };
-        // SAFETY: replaces a part of the reservation, which is ours and untouched.
-        unsafe {
-            mm::mmap_anonymous(base.cast(), pages * PAGE, RW, MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE)
-        }?;
+        window.renew(0..pages)?;
         Ok(window)
     }
 
@@ -133,6 +130,16 @@ impl Window {
         let offset = ((self.first + range.start) * PAGE) as u64;
         // SAFETY: replaces a part of our own mapping by the same pages of the same file.
         unsafe { mm::mmap(self.address(range.start).cast(), range.len() * PAGE, RW, flags, file, offset) }.map(|_| ())
+    }
+
+    /// Maps `range` anew as private anonymous memory, one mapping with nothing in it, in one call that leaves no moment without.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn renew(&self, range: Range<usize>) -> Result<(), Errno> {
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: replaces a part of our own mapping.
+        unsafe { mm::mmap_anonymous(self.address(range.start).cast(), range.len() * PAGE, RW, flags) }.map(|_| ())
     }
 
     /// mprotect(2), executable or not: a new kind of mapping with the same access for those who play with it, which splits

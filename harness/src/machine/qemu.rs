@@ -65,8 +65,9 @@ impl Machine for Qemu {
         qemu.args(["-machine", "q35"]);
         match self.accel {
             // Two host threads for two virtual CPUs: races are real ones.
-            // With cpu_reset a triple fault is in the log, which is all that tells it from other resets.
-            Accel::Tcg => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-d", "cpu_reset"]),
+            // With cpu_reset a triple fault is in the log, which is all that tells it from other resets. Without ERMS the kernel
+            // clears and copies pages by words, not by bytes (arch/x86/lib/clear_page_64.S), each of which is a step of TCG's.
+            Accel::Tcg => qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,-erms", "-d", "cpu_reset"]),
             Accel::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),
         };
         // A package each: the firmware's MP table, by which a kernel without ACPI finds its CPUs, has one CPU of each
@@ -256,7 +257,7 @@ mod tests {
             "-no-reboot",
             "-qmp unix:/tmp/mmt-x/control,server=on,wait=off",
             "-device pvpanic -action panic=none",
-            "-accel tcg,thread=multi -cpu max -d cpu_reset",
+            "-accel tcg,thread=multi -cpu max,-erms -d cpu_reset",
             "-smp 2,sockets=2,cores=1,threads=1 -m 320M -kernel /k/bzImage -initrd /k/initramfs.cpio -append console=ttyS0 panic=-1",
             "-chardev file,id=console,path=/dev/fd/5 -serial chardev:console",
         ] {

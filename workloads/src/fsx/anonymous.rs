@@ -2,19 +2,15 @@
 
 use super::history::History;
 use super::model::Model;
-use super::{age, gather, place, samples};
+use super::{age, gather, place, samples, whole, Focus};
 use super::{ADVICE, ANONYMOUS, COLD, COLLAPSE, COLOR, DISCARD, FORK, FREE, LOCK, MOVE, PAGEOUT, SHIFT, STEPS};
 use crate::board::Op;
 use crate::life::Life;
 use crate::region::HUGE;
-use crate::sys;
 use crate::window::Window;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use std::ops::Range;
-
-/// What move_pages(2) may say of pages that others hold, and of machines without nodes.
-const MOVE_MAY: &[Errno] = &[Errno::NOSYS, Errno::NODEV, Errno::INVAL, Errno::PERM, Errno::BUSY, Errno::NOENT];
 
 struct Anonymous {
     window: Window,
@@ -27,6 +23,7 @@ struct Anonymous {
     nodes: usize,
     /// Whether this is a child, whose pages are its parent's as well.
     forked: bool,
+    focus: Focus,
     history: History,
     children: Vec<Pid>,
 }
@@ -44,6 +41,7 @@ pub fn live(life: &mut Life<'_>, key: u64, nodes: usize) {
         locked: false,
         nodes,
         forked: false,
+        focus: Focus::default(),
         history: History::default(),
         children: Vec::new(),
     };
@@ -64,8 +62,8 @@ pub fn live(life: &mut Life<'_>, key: u64, nodes: usize) {
 impl Anonymous {
     /// One step, and a look at what it touched. `None` ends the process: something is wrong, or not to be gone on with.
     fn step(&mut self, life: &mut Life<'_>) -> Option<()> {
-        let at = place(life, ANONYMOUS);
-        match life.rng.below(22) {
+        let at = self.focus.next(life, ANONYMOUS);
+        match life.rng.below(28) {
             0..=4 => self.write(life, at.clone()),
             5 => self.discard(life, at.clone())?,
             6..=8 if !self.forked => self.free(life, at.clone())?,
@@ -73,28 +71,27 @@ impl Anonymous {
                 self.history.add("cold", &at);
                 life.advise_window(COLD, &self.window, at.clone(), libc::MADV_COLD);
             }
-            10..=13 => {
+            10..=15 => {
                 self.history.add("page-out", &at);
                 life.advise_window(PAGEOUT, &self.window, at.clone(), libc::MADV_PAGEOUT);
             }
-            14 => {
-                self.history.add("collapse", &at);
-                life.collapse(COLLAPSE, &self.window, at.clone());
+            16 => {
+                let all = whole(&at, ANONYMOUS);
+                self.history.add("collapse", &all);
+                life.collapse(COLLAPSE, &self.window, all);
             }
-            15 => {
+            17 => {
                 self.history.add("mprotect", &at);
                 let executable = life.rng.percent(50);
                 life.check(COLOR, "mprotect", self.window.recolor(at.clone(), executable));
             }
-            16 | 17 if !self.forked => self.fork(life)?,
-            18 => self.shift(life)?,
-            19 => self.lock(life, at.clone()),
-            20 if self.nodes > 1 => {
+            18 | 19 if !self.forked => self.fork(life)?,
+            20 | 21 => self.shift(life, at.clone())?,
+            22 => self.lock(life, at.clone()),
+            23 => self.renew(life, at.clone())?,
+            24..=26 if self.nodes > 1 => {
                 self.history.add("node-move", &at);
-                let node = life.rng.below(self.nodes) as i32;
-                let addresses: Vec<_> = at.clone().map(|page| self.window.address(page)).collect();
-                let moved = sys::move_pages(&addresses, &vec![node; at.len()]);
-                life.check_or(MOVE, "move_pages", moved, MOVE_MAY);
+                life.move_to_nodes(MOVE, &self.window, at.clone(), self.nodes);
             }
             _ => {
                 self.history.add("clear-refs", &(0..ANONYMOUS));
@@ -148,13 +145,32 @@ impl Anonymous {
     fn free(&mut self, life: &mut Life<'_>, range: Range<usize>) -> Option<()> {
         self.unlock(life)?;
         gather(life, &mut self.children);
-        self.history.add("lazy-free", &range);
-        self.model.free(range.clone());
-        life.advise_window(FREE, &self.window, range.clone(), libc::MADV_FREE);
+        // All of a huge page, which stays one then. What is left of those that were there at first is in small pages soon.
+        let all = if life.rng.percent(40) { whole(&range, ANONYMOUS) } else { range.clone() };
+        if all != range && life.rng.percent(60) {
+            self.renew(life, range.clone())?;
+        }
+        self.history.add("lazy-free", &all);
+        self.model.free(all.clone());
+        life.advise_window(FREE, &self.window, all, libc::MADV_FREE);
         if life.rng.percent(70) {
             let again = life.rng.span(range.len(), range.len());
             self.write(life, range.start + again.start..range.start + again.end);
         }
+        Some(())
+    }
+
+    /// A huge page where there have been small ones, and mappings that protections and moves have cut to pieces.
+    fn renew(&mut self, life: &mut Life<'_>, range: Range<usize>) -> Option<()> {
+        self.unlock(life)?;
+        let all = whole(&range, ANONYMOUS);
+        self.history.add("renew", &all);
+        life.check(DISCARD, "mmap", self.window.renew(all.clone()))?;
+        self.model.clear(all.clone());
+        self.mapped_by[all.clone()].fill(self.mappings);
+        self.mappings += 1;
+        life.advise_window(ADVICE, &self.window, all, libc::MADV_HUGEPAGE);
+        self.write(life, range);
         Some(())
     }
 
@@ -179,8 +195,8 @@ impl Anonymous {
 
     /// Moves pages, page tables or huge pages elsewhere, and looks at once at the place where they were: through the
     /// translations of a moment ago, if those are still there.
-    fn shift(&mut self, life: &mut Life<'_>) -> Option<()> {
-        let from = place(life, ANONYMOUS);
+    fn shift(&mut self, life: &mut Life<'_>, range: Range<usize>) -> Option<()> {
+        let from = if life.rng.percent(50) { whole(&range, ANONYMOUS) } else { range };
         let mapping = self.mapped_by[from.start];
         let run = from.clone().take_while(|&page| self.mapped_by[page] == mapping).count();
         let from = from.start..from.start + run;

@@ -2,9 +2,10 @@
 
 use super::history::History;
 use super::model::{Model, SHOWN};
-use super::{age, gather, place, samples};
+use super::{age, gather, place, samples, whole, Focus};
 use super::{
-    COLD, COLLAPSE, DISCARD, DROP, FILE, FILE_PAGES, FORK, PAGEOUT, PUNCH, REMAP, STEPS, SYNC, SYSCALL, TRUNCATE,
+    COLD, COLLAPSE, COLOR, DISCARD, DROP, FILE, FILE_PAGES, FORK, PAGEOUT, POPULATE, PUNCH, REMAP, STEPS, SYNC,
+    SYSCALL, TRUNCATE,
 };
 use crate::board::Op;
 use crate::life::Life;
@@ -27,6 +28,7 @@ struct Mapped {
     copies: Model,
     /// Where those are.
     copied: Vec<bool>,
+    focus: Focus,
     history: History,
     children: Vec<Pid>,
 }
@@ -47,6 +49,7 @@ pub fn live(life: &mut Life<'_>, key: u64, scratch: &Scratch) {
         model: Model::new(FILE_PAGES, key),
         copies: Model::new(FILE_PAGES, !key),
         copied: vec![false; FILE_PAGES],
+        focus: Focus::default(),
         history: History::default(),
         children: Vec::new(),
     };
@@ -62,14 +65,18 @@ pub fn live(life: &mut Life<'_>, key: u64, scratch: &Scratch) {
 impl Mapped {
     /// One step, and a look at what it touched by another way. `None` ends the process.
     fn step(&mut self, life: &mut Life<'_>) -> Option<()> {
-        let at = place(life, FILE_PAGES);
+        let at = self.focus.next(life, FILE_PAGES);
         let by = life.rng.below(2);
         let through = &self.shared[by];
-        match life.rng.below(22) {
+        match life.rng.below(24) {
             0..=3 => {
+                if life.rng.percent(50) {
+                    // Then it is the processor alone that knows of the write, where the file system need not be asked.
+                    self.populate(life, at.clone(), by);
+                }
                 self.history.add("write", &at);
                 for page in at.clone() {
-                    self.model.write(page, through, page);
+                    self.model.write(page, &self.shared[by], page);
                 }
                 life.did_n(Op::FILL, at.len() as u64);
             }
@@ -96,8 +103,9 @@ impl Mapped {
             }
             12..=14 => self.page_out(life, at.clone(), by)?,
             15 => {
-                self.history.add("collapse", &at);
-                life.collapse(COLLAPSE, through, at.clone());
+                let all = whole(&at, FILE_PAGES);
+                self.history.add("collapse", &all);
+                life.collapse(COLLAPSE, through, all);
             }
             16 => {
                 let punched = life.check_or(PUNCH, "fallocate", punch(&self.file, at.clone()), &[Errno::OPNOTSUPP]);
@@ -122,6 +130,7 @@ impl Mapped {
                 life.check(REMAP, "mmap", through.replace(at.clone(), &self.file, populate))?;
             }
             20 => self.fork(life, at.clone()),
+            21 | 22 => self.piecemeal(life, at.clone(), by)?,
             _ => {
                 self.history.add("clear-refs", &(0..FILE_PAGES));
                 age(life, "1");
@@ -129,6 +138,24 @@ impl Mapped {
         }
         let seen = if life.rng.percent(60) { at } else { place(life, FILE_PAGES) };
         self.look(life, &seen)
+    }
+
+    /// Has pages mapped, for reading, that are not (MADV_POPULATE_READ, since Linux 5.14).
+    fn populate(&mut self, life: &Life<'_>, range: Range<usize>, by: usize) {
+        self.history.add("populate", &range);
+        let populated = self.shared[by].advise(range, libc::MADV_POPULATE_READ);
+        life.check_or(POPULATE, "madvise(MADV_POPULATE_READ)", populated, &[Errno::INVAL, Errno::INTR]);
+    }
+
+    /// Maps pages one by one, even those of a huge page: a mapping of a part of it takes no other way (do_set_pmd()). Then it is
+    /// one mapping again, which can be collapsed.
+    fn piecemeal(&mut self, life: &Life<'_>, range: Range<usize>, by: usize) -> Option<()> {
+        self.history.add("piecemeal", &range);
+        // EACCES: a file system for data only.
+        let may = [Errno::ACCESS, Errno::PERM];
+        life.check_or(COLOR, "mprotect", self.shared[by].recolor(range.clone(), true), &may);
+        self.populate(life, range, by);
+        life.check(COLOR, "mprotect", self.shared[by].recolor(0..FILE_PAGES, false)).map(|_| ())
     }
 
     fn write_copies(&mut self, life: &Life<'_>, range: Range<usize>) {
@@ -159,6 +186,9 @@ impl Mapped {
                     life.check(DISCARD, "madvise(MADV_DONTNEED)", other.advise(range.clone(), libc::MADV_DONTNEED))?;
                 }
             }
+        }
+        if life.rng.percent(50) {
+            self.populate(life, range.clone(), by);
         }
         life.advise_window(PAGEOUT, &self.shared[by], range.clone(), libc::MADV_PAGEOUT);
         if life.rng.percent(30) {

@@ -45,7 +45,7 @@ ops!(OPS:
     SYNC = "syncs",
     DROP = "cache-drops",
     REMAP = "remaps",
-    RECLAIM = "reclaims",
+    POPULATE = "populations",
 );
 
 /// How many processes there are of each kind.
@@ -62,6 +62,9 @@ const STEPS: usize = 400;
 
 /// Pages of most steps: few, so that one page meets several.
 const STROKE: usize = 48;
+
+/// Steps that are made at one place before the next is drawn, on average.
+const IN_A_ROW: usize = 5;
 
 impl Workload for FsxMm {
     fn name(&self) -> &'static str {
@@ -81,11 +84,10 @@ impl Workload for FsxMm {
         size.each_resident(2 * PROCESSES, ANONYMOUS)?;
         let says = vec![size.says(host), ask.scratch.says(), format!("{PROCESSES} processes of each kind")];
         let (seed, scratch, nodes) = (ask.seed, ask.scratch.clone(), host.nodes);
-        let mut roles = vec![
+        let roles = vec![
             Role::new("anonymous", PROCESSES as u32, move |life| anonymous::live(life, mix(seed, life.id), nodes)),
             Role::new("file", PROCESSES as u32, move |life| file::live(life, mix(seed, life.id), &scratch)),
         ];
-        roles.extend(pressure::reclaim(ask, RECLAIM));
         let mut claims = vec![claim("pageouts", &["pageouts"], 16), claim("forks", &["forks"], 2)];
         if ask.full() {
             claims.push(claim("write-back", &["pswpout", "zswpout", "nr_written"], 16));
@@ -94,14 +96,44 @@ impl Workload for FsxMm {
     }
 }
 
-/// Where the next step is: a few pages, or now and then a huge page or a half of one.
+/// Where the steps are: some in a row at one place, since what one of them prepares the next one there is to meet.
+#[derive(Debug, Clone, Default)]
+struct Focus {
+    at: Range<usize>,
+    /// How many steps are still to be there.
+    left: usize,
+}
+
+impl Focus {
+    /// Where the next step is.
+    fn next(&mut self, life: &mut Life<'_>, pages: usize) -> Range<usize> {
+        if self.left == 0 {
+            *self = Self { at: place(life, pages), left: life.rng.between(2, 2 * IN_A_ROW) };
+        }
+        self.left -= 1;
+        // Now and then a part of it only, so that not all of its pages have gone through the same.
+        if life.rng.percent(80) {
+            return self.at.clone();
+        }
+        let part = life.rng.span(self.at.len(), self.at.len());
+        self.at.start + part.start..self.at.start + part.end
+    }
+}
+
+/// Any place: a few pages, or now and then a huge page or a half of one.
 fn place(life: &mut Life<'_>, pages: usize) -> Range<usize> {
-    if life.rng.percent(70) {
+    if life.rng.percent(80) {
         return life.rng.span(pages, STROKE);
     }
     let long = if life.rng.percent(50) { HUGE } else { HUGE / 2 };
     let at = life.rng.below(pages / long) * long;
     at..at + long
+}
+
+/// The huge page that a range begins in, if `pages` pages have all of it.
+fn whole(range: &Range<usize>, pages: usize) -> Range<usize> {
+    let at = (range.start / HUGE * HUGE).min(pages / HUGE * HUGE - HUGE);
+    at..at + HUGE
 }
 
 /// Up to eight pages of `range`, its ends among them.
@@ -121,4 +153,18 @@ fn age(life: &Life<'_>, what: &str) {
 fn gather(life: &Life<'_>, children: &mut Vec<rustix::process::Pid>) {
     life.reap(children);
     children.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_huge_page_of_a_range_is_within_the_mapping() {
+        assert_eq!(whole(&(0..1), ANONYMOUS), 0..HUGE);
+        assert_eq!(whole(&(HUGE - 1..HUGE + 5), ANONYMOUS), 0..HUGE);
+        assert_eq!(whole(&(2 * HUGE + 7..2 * HUGE + 9), ANONYMOUS), 2 * HUGE..3 * HUGE);
+        // A file's last pages are no huge page.
+        assert_eq!(whole(&(FILE_PAGES - 2..FILE_PAGES), FILE_PAGES), 0..HUGE);
+    }
 }
