@@ -58,6 +58,9 @@ const COLLAPSED: usize = 48;
 /// What an owner does before its process ends: long enough for some dozens of forks and collapses beside it.
 const ROUNDS: usize = 8000;
 
+/// The same of one whose pages are only swapped: a second or so.
+const SWAPPED_ROUNDS: usize = 2000;
+
 impl Workload for HotPages {
     fn name(&self) -> &'static str {
         "hot-pages"
@@ -77,6 +80,10 @@ impl Workload for HotPages {
         let says = vec![size.says(host), format!("{HOT} pages of four threads, {COLLAPSED} of two")];
         let (seed, scratch, nodes) = (ask.seed, ask.scratch.clone(), host.nodes);
         let mut roles = vec![Role::new("hot", PROCESSES as u32, move |life| {
+            if life.rng.percent(50) {
+                swapped(life, mix(seed, life.id));
+                return;
+            }
             let Some(window) = life.window(Window::anonymous(2 * HUGE, HUGE)) else { return };
             let Some(ledger) = life.ledger(2 * HUGE, mix(seed, life.id)) else { return };
             let Some(constants) = Constants::new(life, &scratch, mix(!seed, life.id)) else { return };
@@ -168,14 +175,7 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, constants: &Const
             }
         })
     };
-    // Some processes fight over their pages' swap entries more than over anything else.
-    let thrashing = life.rng.percent(40);
     let other: Helper<'_, '_> = Box::new(move |life| {
-        if thrashing && life.rng.percent(80) {
-            life.advise_window(PAGEOUT, window, 0..HOT, libc::MADV_PAGEOUT);
-            std::thread::sleep(std::time::Duration::from_micros(life.rng.below(1000) as u64));
-            return;
-        }
         let span = if life.rng.percent(50) { life.rng.span(HOT, HOT) } else { 0..HOT };
         match life.rng.below(16) {
             0..=3 => fork(life, window, ledger, span),
@@ -192,6 +192,31 @@ fn play(life: &mut Life<'_>, window: &Window, ledger: &Ledger, constants: &Const
         std::thread::sleep(std::time::Duration::from_micros(life.rng.below(3000) as u64));
     });
     life.crew(vec![owner], vec![reader(), reader(), other]);
+}
+
+/// Nothing but swap: pages that three threads want back as soon as a fourth has paged them out.
+fn swapped(life: &mut Life<'_>, key: u64) {
+    let Some(window) = life.window(Window::anonymous(HOT, 1)) else { return };
+    let Some(ledger) = life.ledger(HOT, key) else { return };
+    let (window, ledger) = (&window, &ledger);
+    let owner: Owner<'_, '_> = Box::new(move |life| {
+        for _ in 0..SWAPPED_ROUNDS {
+            life.put(window, ledger, 0..HOT);
+            if !life.look(window, ledger, 0..HOT) {
+                return;
+            }
+        }
+    });
+    let reader = || -> Helper<'_, '_> {
+        Box::new(move |life| {
+            life.look(window, ledger, 0..HOT);
+        })
+    };
+    let pager: Helper<'_, '_> = Box::new(move |life| {
+        life.advise_window(PAGEOUT, window, 0..HOT, libc::MADV_PAGEOUT);
+        std::thread::sleep(std::time::Duration::from_micros(life.rng.below(1000) as u64));
+    });
+    life.crew(vec![owner], vec![reader(), reader(), pager]);
 }
 
 /// A huge page is split by letting go of a page that nobody uses, and collapsed under a thread that writes to others. Nothing

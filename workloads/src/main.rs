@@ -105,9 +105,7 @@ fn run() -> Result<u8, Failure> {
     };
     let plan = plan.map_err(Failure::Request)?;
     let mut output = if run.json { Output::Json } else { Output::text(plan.says.clone()) };
-    let keep = swapping::Keep::now();
     let verdict = supervise::run(&plan, ask.seed, run.time, full.then_some(&ask.scratch), &mut output);
-    drop(keep);
     if full {
         cgroup::sweep();
     }

@@ -13,6 +13,7 @@ use crate::output::Output;
 use crate::process;
 use crate::rng::{mix, Rng};
 use crate::scratch::Scratch;
+use crate::swapping::Keep;
 use anyhow::Context as _;
 use mmtorture_protocol::{Report, MAX_LINE};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
@@ -74,6 +75,7 @@ struct Supervisor<'a> {
     oom_seen: u64,
     violations: u64,
     audit: Option<Audit>,
+    swap: Keep,
     /// The pause before which turn is the next.
     next_pause: u32,
     output: &'a mut Output,
@@ -116,6 +118,7 @@ pub fn run(
         oom_seen: 0,
         violations: 0,
         audit: scratch.and_then(Audit::begin),
+        swap: Keep::now(),
         next_pause: PAUSE_EVERY,
         output,
         output_gone: false,
@@ -150,6 +153,7 @@ impl Supervisor<'_> {
             }
             if now >= tick {
                 tick = now + self.output.interval();
+                self.swap.restore();
                 let progress = Report::Progress { ops: self.board.ops() };
                 self.tell(&progress);
             }

@@ -22,17 +22,19 @@ pub fn fits() -> bool {
     (value("SwapTotal") - value("SwapFree")) * 2 < value("MemAvailable")
 }
 
+/// What [`off_and_on()`] may say: this process's time is up, or another one has turned it off or on meanwhile.
+pub const MAY: &[Errno] = &[Errno::INTR, Errno::INVAL, Errno::BUSY];
+
 /// Turns the device off and on again.
 ///
 /// # Errors
-/// ENOMEM if what is swapped does not fit, EINTR on a signal; it is on then.
+/// ENOMEM if what is swapped does not fit, EINTR on a signal; it is on then. EINVAL or EBUSY if it is off or on already.
 pub fn off_and_on(device: &CString) -> Result<(), Errno> {
     sys::swapoff(device)?;
     sys::swapon(device)
 }
 
-/// Sees to it that swap is there in the end as it was in the beginning, though a process may have been killed between off
-/// and on.
+/// Sees to it that swap is there as it was in the beginning, though a process may have been killed between off and on.
 #[derive(Debug)]
 pub struct Keep(Option<CString>);
 
@@ -41,14 +43,19 @@ impl Keep {
     pub fn now() -> Self {
         Self(device())
     }
-}
 
-impl Drop for Keep {
-    fn drop(&mut self) {
+    /// Turns on what was on. A process that was about to do so is told that it is busy.
+    pub fn restore(&self) {
         if let (Some(before), None) = (&self.0, device()) {
             // Without the right to turn it on nobody turned it off.
             let _ = sys::swapon(before);
         }
+    }
+}
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        self.restore();
     }
 }
 

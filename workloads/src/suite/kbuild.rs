@@ -77,8 +77,7 @@ pub fn prepare(root: Root, objects: usize, ask: &Ask, host: &Host) -> Result<Job
         build(life, &root, &format!("{below}/build-{}", life.slot), &chosen, &jobs);
         // Hugh Dickins' loop: an empty swap device after each build; leaks show as ENOMEM.
         if let Some(device) = swap.as_ref().filter(|_| swapping::fits()) {
-            let may = [Errno::INTR, Errno::INVAL, Errno::BUSY];
-            life.check_or(SWAPOFF, "swapoff and swapon", swapping::off_and_on(device), &may);
+            life.check_or(SWAPOFF, "swapoff and swapon", swapping::off_and_on(device), swapping::MAY);
         }
     });
     let mut claims = vec![claim("builds", &["builds"], 1), claim("objects", &["objects-identical"], 1)];
