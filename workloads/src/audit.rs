@@ -7,7 +7,7 @@
 
 use crate::host;
 use crate::pressure::write;
-use crate::region::PAGE;
+use crate::region::{HUGE, PAGE};
 use crate::scratch::Scratch;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -31,11 +31,11 @@ const fn gauge(name: &'static str, slack: i64, means: &'static str) -> Gauge {
 
 /// What is looked at. The first are counters of /proc/vmstat; the rest are derived, see [`derive()`].
 const GAUGES: &[Gauge] = &[
-    gauge("nr_anon_pages", 256, "anonymous pages count as mapped"),
+    gauge("nr_anon_pages", GROWN, "anonymous pages count as mapped"),
     gauge("nr_mapped", 512, "file pages count as mapped"),
     gauge("nr_anon_transparent_hugepages", 4, "anonymous huge pages count as mapped"),
     gauge("nr_shmem_pmdmapped", 511, "huge pages of shmem count as mapped"),
-    gauge("nr_mlock", 256, "pages count as locked"),
+    gauge("nr_mlock", GROWN, "pages count as locked"),
     gauge(ISOLATED[0], 64, "anonymous pages count as isolated"),
     gauge(ISOLATED[1], 64, "file pages count as isolated"),
     gauge("nr_page_table_pages", 128, "page tables count as there"),
@@ -44,6 +44,9 @@ const GAUGES: &[Gauge] = &[
     gauge(KEPT, 2048, "pages are in shmem or in swap"),
     gauge(COMMITTED, 1024, "pages are committed"),
 ];
+
+/// What init's and this process's own memory may grow by, the latter locked: khugepaged makes a huge page of a part of it.
+const GROWN: i64 = 2 * HUGE as i64;
 
 const ISOLATED: [&str; 2] = ["nr_isolated_anon", "nr_isolated_file"];
 const LISTED: &str = "listed-but-unused";
