@@ -5,7 +5,8 @@
 //! copy_pte_range() and copy_nonpresent_pte() under writers, try_to_unmap() with and without deferred flushes, the huge
 //! zero page and its end, collapse_huge_page() under writers, shrink_folio_list() with clean pages that are read. Races:
 //! what each processor still has in its TLB; the second thread that faults where the first one is done already. Others have
-//! many pages, of which a race meets one in a thousand; here it meets these.
+//! many pages, of which a race meets one in a thousand; here it meets these. A process is about all of that, or about swap
+//! only; beside it another has a huge page split and collapsed under its writes.
 //! Shown by: pgfault, and the counts of forks and pageouts.
 
 use crate::board::ops;
@@ -79,7 +80,7 @@ impl Workload for HotPages {
         size.each_resident(PROCESSES, 3 * HUGE)?;
         let says = vec![size.says(host), format!("{HOT} pages of four threads, {COLLAPSED} of two")];
         let (seed, scratch, nodes) = (ask.seed, ask.scratch.clone(), host.nodes);
-        let mut roles = vec![Role::new("hot", PROCESSES as u32, move |life| {
+        let hot = move |life: &mut Life<'_>| {
             if life.rng.percent(50) {
                 swapped(life, mix(seed, life.id));
                 return;
@@ -90,13 +91,14 @@ impl Workload for HotPages {
             zero(life, &window);
             play(life, &window, &ledger, &constants, nodes);
             std::mem::forget((window, constants));
-        })];
-        roles.push(Role::new("collapsed", PROCESSES as u32, move |life| {
+        };
+        let collapsed = move |life: &mut Life<'_>| {
             let Some(window) = life.window(Window::anonymous(HUGE, HUGE)) else { return };
             let Some(ledger) = life.ledger(HUGE, mix(seed, !life.id)) else { return };
             collapse(life, &window, &ledger);
             std::mem::forget(window);
-        }));
+        };
+        let roles = vec![Role::new("hot", PROCESSES as u32, hot), Role::new("collapsed", PROCESSES as u32, collapsed)];
         let claims = vec![claim("forks", &["forks"], 4), claim("pageouts", &["pageouts"], 4)];
         Ok(Job { says, claims, roles })
     }
