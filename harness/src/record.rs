@@ -197,7 +197,8 @@ impl Run {
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        Err(Error::request(format!("{} is going on: another mmtorture adds to it", self.dir.display())))
+        let holder = Lock::holder(&self.dir.join(LOCK)).map_or_else(String::new, |pid| format!(" (process {pid})"));
+        Err(Error::request(format!("{} is going on: another mmtorture adds to it{holder}", self.dir.display())))
     }
 
     /// The same, without patience: `None` if somebody has.
