@@ -13,6 +13,7 @@ use crate::build::Kernel;
 use crate::error::{Error, Result};
 use crate::plan::{Cell, Variant};
 use crate::record::{self, Loads, Over};
+use crate::size;
 use crate::trial::Trial;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -266,17 +267,9 @@ fn mixed(parts: &[(String, String)], whole: &(String, Vec<(String, String)>)) ->
     }
 }
 
-/// A size of so many times as much, in the one way to write it.
+/// A size of so many times as much; `None` where that is no setting.
 fn times(size: &str, by: u64, over: u64) -> Option<String> {
-    let (number, unit) = size.split_at_checked(size.len().checked_sub(1)?)?;
-    let number: u64 = number.parse().ok()?;
-    let mib = match unit {
-        "M" => number,
-        "G" => number << 10,
-        _ => return None,
-    };
-    let mib = mib * by / over;
-    Some(if mib.is_multiple_of(1024) { format!("{}G", mib >> 10) } else { format!("{mib}M") })
+    size::spelled(size::mib(size)? * by / over)
 }
 
 #[cfg(test)]
@@ -304,5 +297,6 @@ mod tests {
         assert_eq!(both("1G"), (Some("512M".into()), Some("2G".into())));
         assert_eq!(both("512M").1, Some("1G".into()));
         assert_eq!(both("much"), (None, None));
+        assert_eq!(both("1M"), (None, Some("2M".into())));
     }
 }
