@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -183,6 +184,19 @@ impl Lock {
         matches!(flock(&file, FlockOperation::NonBlockingLockShared), Err(rustix::io::Errno::WOULDBLOCK))
     }
 
+    /// The process that took the lock, as far as the kernel tells: not across containers, nor on every file system.
+    pub fn holder(path: &Path) -> Option<u32> {
+        let meta = std::fs::metadata(path).ok()?;
+        let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+        let file = format!("{major:02x}:{minor:02x}:{}", meta.ino());
+        // `1: FLOCK  ADVISORY  WRITE 4711 08:01:131073 0 EOF`; who waits for it has `->` after the number.
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        locks.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [_, "FLOCK", _, "WRITE", pid, at, ..] if at == file => pid.parse().ok().filter(|&pid| pid > 0),
+            _ => None,
+        })
+    }
+
     /// Gives the lock to `command`'s process and all that it starts as well: it is held until the last of them is gone,
     /// though we be killed.
     pub fn give(&self, command: &mut Command) {
@@ -239,6 +253,8 @@ mod tests {
         drop(shared);
         let lock = Lock::try_take(&path, Sharing::Exclusive).unwrap().unwrap();
         assert!(!free(Sharing::Shared) && !free(Sharing::Exclusive));
+        // Where the kernel tells it.
+        assert!(Lock::holder(&path).is_none_or(|pid| pid == std::process::id()));
         let interrupt = Interrupt::default();
         interrupt.set();
         let mut waited = false;

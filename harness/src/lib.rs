@@ -34,6 +34,7 @@ pub mod reproduce;
 pub mod root;
 pub mod run;
 pub mod series;
+pub mod size;
 pub mod stats;
 pub mod suggest;
 pub mod symbolize;

@@ -2,7 +2,7 @@
 
 mod search;
 
-pub use search::{Bisection, Load, Loads, Need, Needs, Over, RevisionLine, Revisions, Verification};
+pub use search::{Bisection, Load, Loads, Need, Needs, Over, RevisionLine, Revisions, Searches, Verification};
 
 use crate::error::{Error, Result};
 use crate::files::{self, Lock, Sharing};
@@ -30,6 +30,8 @@ const PART: &str = "part.json";
 pub(crate) const MATRIX: &str = "matrix.yaml";
 pub(crate) const CELLS: &str = "cells";
 pub(crate) const BISECT: &str = "bisect";
+/// How the name of a search's log ends.
+pub(crate) const LOG: &str = ".log.jsonl";
 const REPRODUCE: &str = "reproduce.json";
 
 /// How far a run is.
@@ -197,7 +199,8 @@ impl Run {
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        Err(Error::request(format!("{} is going on: another mmtorture adds to it", self.dir.display())))
+        let holder = Lock::holder(&self.dir.join(LOCK)).map_or_else(String::new, |pid| format!(" (process {pid})"));
+        Err(Error::request(format!("{} is going on: another mmtorture adds to it{holder}", self.dir.display())))
     }
 
     /// The same, without patience: `None` if somebody has.
@@ -219,7 +222,8 @@ impl Run {
     /// A folder cannot be read.
     pub fn sweep(&self) -> Result<()> {
         let trials = self.trials()?.into_iter().chain(self.bisect_trials()?).map(|(dir, _)| dir);
-        for dir in trials.chain([self.dir.clone(), self.dir.join(BISECT)]) {
+        let searches = Self::search_folders().map(|folder| self.dir.join(folder));
+        for dir in trials.chain([self.dir.clone()]).chain(searches) {
             for path in sorted(&dir)?.into_iter().filter(|path| path.is_file()) {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 if is_left_over(&name) && name != LOCK {
@@ -353,7 +357,7 @@ impl Run {
 
     /// The same, whose folder may not be there.
     pub fn bisect_log_file(&self, cell: &str, signature: &str) -> PathBuf {
-        self.dir.join(BISECT).join(format!("{}.log.jsonl", bisect_name(cell, signature)))
+        self.dir.join(BISECT).join(format!("{}{LOG}", bisect_name(cell, signature)))
     }
 
     /// The log of a search over something else than the series. `part` tells the searches of one failure apart.
@@ -366,7 +370,7 @@ impl Run {
         } else {
             bisect_name(cell, &format!("{signature} {part}"))
         };
-        Ok(self.over_dir(over)?.join(format!("{name}.log.jsonl")))
+        Ok(self.over_dir(over)?.join(format!("{name}{LOG}")))
     }
 
     /// Writes what a search over something else than the series came to.
@@ -378,12 +382,23 @@ impl Run {
         Ok(files::write_json(&self.over_dir(over)?.join(name), result)?)
     }
 
-    /// What the searches over this came to, by cell.
+    /// What the searches over something else than the series came to.
     ///
     /// # Errors
     /// A file is damaged.
-    pub fn searches<T: DeserializeOwned>(&self, over: Over) -> Result<Vec<T>> {
-        read_all(&self.dir.join(BISECT).join(over.folder()))
+    pub fn searches(&self) -> Result<Searches> {
+        let folder = |over: Over| self.dir.join(BISECT).join(over.folder());
+        Ok(Searches {
+            settings: read_all(&folder(Over::Settings))?,
+            git: read_all(&folder(Over::Git))?,
+            workload: read_all(&folder(Over::Workload))?,
+        })
+    }
+
+    /// The folders of a run's folder that hold what its searches came to and their logs, whether they are there or not.
+    pub(crate) fn search_folders() -> impl Iterator<Item = PathBuf> {
+        let bisect = || PathBuf::from(BISECT);
+        std::iter::once(bisect()).chain(Over::ALL.map(|over| bisect().join(over.folder())))
     }
 
     fn over_dir(&self, over: Over) -> Result<PathBuf> {

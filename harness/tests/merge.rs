@@ -5,11 +5,12 @@ mod common;
 mod synthetic;
 
 use common::{alone, Bench};
-use mmtorture_harness::bisect::Conclusion;
+use mmtorture_harness::bisect::{Conclusion, Tally};
 use mmtorture_harness::history::History;
-use mmtorture_harness::record::{Bisection, Run, State};
+use mmtorture_harness::record::{Bisection, Over, Run, State};
 use mmtorture_harness::report::{Account, FORMATS};
 use mmtorture_harness::run::merge::merge;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use synthetic::Spec;
@@ -124,6 +125,128 @@ fn order_and_repetition_do_not_matter() {
     assert_eq!((&again.dir, &files(&again.dir)), (&run.dir, &first));
     assert!(names(dir.path()).iter().all(|n| !n.file_name().unwrap().to_str().unwrap().starts_with('.')));
     assert_eq!(Run::open(dir.path(), "latest").unwrap().dir, run.dir, "what was merged is no news");
+}
+
+/// What searches over settings, commits and loads leave of a failure of that run; its cell and signature.
+fn searched(run: &Run, folders: &[Over]) -> (String, String) {
+    let (_, trial) = run.trials().unwrap().into_iter().find(|(_, t)| t.finding().is_some()).unwrap();
+    let (cell, finding) = (trial.cell.clone(), trial.finding().unwrap().clone());
+    synthetic::bisect(run, &trial);
+    let rate = json!({"low": 0.1, "median": 0.2, "high": 0.4});
+    let commit = |n: u32| json!({"id": format!("{n:040x}"), "parents": [], "subject": format!("mm: commit {n}")});
+    let mut bisection = serde_json::to_value(&run.bisections().unwrap()[0]).unwrap();
+    bisection["series"] = "linux@a..b".into();
+    let commits: Vec<_> = (1..9).map(commit).collect();
+    let line = json!({"start": commit(0), "commits": commits, "bisection": bisection});
+    for over in folders {
+        let part = if *over == Over::Git { "a..b" } else { "" };
+        std::fs::write(run.search_log(*over, &cell, &finding.signature, part).unwrap(), "1\n").unwrap();
+        let result = match over {
+            // With its log, the one that `bisect` left.
+            Over::Settings => continue,
+            Over::Git => json!({
+                "repository": "linux", "good": commit(0), "bad": commit(8), "lines": [line], "log": "git bisect start\n"
+            }),
+            Over::Workload => json!({
+                "cell": cell, "title": finding.title, "signature": finding.signature, "best": 0, "confidence": 0.96,
+                "loads": [{"workload": "mix", "settings": {}, "rate": rate, "tally": Tally::default()}], "seconds": 9.0
+            }),
+        };
+        run.write_search(*over, &cell, &finding.signature, &result).unwrap();
+    }
+    (cell, finding.signature)
+}
+
+#[test]
+fn what_shards_searched_for_is_all_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = shards(dir.path(), 4);
+    let failed: Vec<&Run> =
+        parts.iter().filter(|run| run.trials().unwrap().iter().any(|(_, t)| t.finding().is_some())).collect();
+    let (first, second) = (failed[0], failed[1]);
+    searched(first, &[Over::Settings, Over::Git]);
+    searched(second, &[Over::Settings, Over::Workload]);
+    let all: Vec<&Run> = parts.iter().collect();
+    let run = merged(dir.path(), &all);
+    let held = files(&run.dir);
+    for part in &failed[..2] {
+        for (path, content) in files(&part.dir).iter().filter(|(path, _)| path.starts_with("bisect")) {
+            assert_eq!(held.get(path), Some(content), "{}", path.display());
+        }
+    }
+    let found = run.searches().unwrap();
+    assert_eq!((found.settings.len(), found.git.len(), found.workload.len()), (2, 1, 1));
+    let backwards: Vec<&Run> = all.iter().rev().copied().collect();
+    for again in [backwards, vec![&run], vec![second, &run]] {
+        assert_eq!(files(&merged(dir.path(), &again).dir), held);
+    }
+
+    let account = Account::read(&run).unwrap();
+    for format in ["html", "markdown", "mail", "json"] {
+        let text = (mmtorture_harness::report::format(format).unwrap().render)(&account);
+        // A mail's lines are wrapped.
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = if format == "json" { "\"best\": 0" } else { "nothing smaller is as fast" };
+        for words in ["irrelevant", "linux@a..b", words] {
+            assert!(text.contains(words), "{format}: no '{words}'");
+        }
+    }
+    let bench = Bench::new();
+    let (place, shards) = (run.dir.display().to_string(), dir.path().display().to_string());
+    let shown = bench.run(&["show", &place]).expect(0, &[]).stdout;
+    let words = ["settings: ", "commit: ", "workload: ", "smallest that failed: "];
+    let said = bench.run(&["merge", &shards]).expect(1, &[]).stdout;
+    for word in words {
+        assert!(shown.contains(word) && said.contains(word), "{word}\n{shown}\n{said}");
+    }
+}
+
+/// A search goes on in a shard or in the merged run: its result is another then, and its log is longer.
+#[test]
+fn a_search_that_went_on_is_not_set_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = shards(dir.path(), 2);
+    let (cell, signature) = searched(&parts[0], &[Over::Settings, Over::Git]);
+    let all: Vec<&Run> = parts.iter().collect();
+    let run = merged(dir.path(), &all);
+    let goes_on = |run: &Run, over: Over, part: &str, line: &str| {
+        let log = run.search_log(over, &cell, &signature, part).unwrap();
+        // In place of what may be linked to another run's.
+        let text = [std::fs::read(&log).unwrap(), line.into()].concat();
+        std::fs::remove_file(&log).unwrap();
+        std::fs::write(log, text).unwrap();
+        let found = run.searches().unwrap();
+        if over == Over::Settings {
+            let mut needs = found.settings[0].clone();
+            needs.title = format!("{line} of {}", run.dir.display());
+            run.write_search(over, &cell, &signature, &needs).unwrap();
+        } else {
+            let mut revisions = found.git[0].clone();
+            revisions.log = format!("{line} of {}", run.dir.display());
+            run.write_search(over, &cell, &signature, &revisions).unwrap();
+        }
+    };
+    goes_on(&parts[0], Over::Settings, "", "2\n");
+    goes_on(&run, Over::Git, "a..b", "2\n");
+    let again = merged(dir.path(), &all);
+    let (found, of) = (again.searches().unwrap(), |run: &Run| format!("2\n of {}", run.dir.display()));
+    assert_eq!((&found.settings[0].title, &found.git[0].log), (&of(&parts[0]), &of(&run)));
+    assert_eq!(files(&merged(dir.path(), &[&again, all[1], all[0]]).dir), files(&again.dir));
+
+    // In both, to different ends.
+    let kept = files(&again.dir);
+    goes_on(&parts[0], Over::Settings, "", "3\n");
+    goes_on(&again, Over::Settings, "", "4\n");
+    let said = refused(dir.path(), &parts);
+    assert!(said.contains(".log.jsonl") && said.contains("differ: the search went on in both"), "{said}");
+    // The same log, and two results.
+    for (path, content) in kept {
+        std::fs::write(again.dir.join(path), content).unwrap();
+    }
+    let other = parts[0].search_log(Over::Settings, &cell, &signature, "").unwrap();
+    std::fs::copy(again.search_log(Over::Settings, &cell, &signature, "").unwrap(), other).unwrap();
+    let said = refused(dir.path(), &parts);
+    assert!(said.contains(".json and ") && said.contains("differ: the search went on in both"), "{said}");
 }
 
 #[test]

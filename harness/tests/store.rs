@@ -2,10 +2,14 @@
 //! runs. What needs a mount makes one in a namespace of its own; a host that gives none is told so.
 
 mod common;
+#[path = "common/stage.rs"]
+mod stage;
 #[path = "common/synthetic.rs"]
 mod synthetic;
+#[path = "common/yard.rs"]
+mod yard;
 
-use common::{alone, small_kernel, Bench, Said};
+use common::{alone, Bench, Said};
 use jiff::{SignedDuration, Timestamp};
 use mmtorture_harness::history::History;
 use mmtorture_harness::outcome::Outcome;
@@ -15,10 +19,12 @@ use mmtorture_harness::record::{self, Run};
 use mmtorture_harness::report::{Account, FORMATS};
 use mmtorture_harness::run::merge::merge;
 use mmtorture_harness::trial::console::{self, PACKED};
+use stage::Stage;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use synthetic::Spec;
+use yard::Yard;
 
 const CELLS: usize = 24;
 const FAILURES: usize = 4;
@@ -271,6 +277,147 @@ fn the_command_line_prunes_and_says_what_is_gone() {
     }
 }
 
+const PRUNE: [&str; 7] = ["prune", "--passes", "0d", "--failures", "0d", "--keep", "0"];
+
+/// A run of the small kernel with two patches, the second of which breaks it, pruned of all that prune takes; its id and the
+/// cell that failed.
+fn failed_and_pruned(stage: &Stage) -> (String, String) {
+    stage.yard.sh("mkdir s");
+    for (n, name, line) in [(1, "a", "a three"), (2, "c", "c broken")] {
+        let diff =
+            format!("--- x/mm/{name}.c\n+++ y/mm/{name}.c\n@@ -1,2 +1,3 @@\n {name} one\n {name} two\n+{line}\n");
+        std::fs::write(stage.yard.path(&format!("s/{n}-{name}.patch")), format!("Subject: mm: {name}\n\n{diff}"))
+            .unwrap();
+    }
+    let lines =
+        "series: [s]\nvariants: [all]\nseconds: 12\ntrials: 3\ndimensions: {thp: always, cpus: 2, memory: 320M}";
+    let path = stage.fail("tree:linux", lines);
+    let run = Run::open(&stage.yard.path("results"), "latest").unwrap();
+    stage.yard.bench.run(&PRUNE).expect(0, &[]);
+    assert_eq!(consoles(&run), (0, 0));
+    (id(&run), path.trim_start_matches("latest/").to_owned())
+}
+
+#[test]
+fn a_pruned_failure_is_run_again_and_searched() {
+    let stage = Stage::new();
+    let (run, cell) = failed_and_pruned(&stage);
+    let (what, bundle) = (format!("{run}/{cell}"), stage.yard.path("b.tar.zst").display().to_string());
+    let gone = "its console, events and dump are gone";
+
+    // A bundle is of what the console said.
+    let again = format!("`mmtorture reproduce {what}` makes a run of which a bundle can be made");
+    let said = stage.command(&["reproduce", &what, "--bundle", &bundle]).expect(2, &["--bundle: ", gone, &again]);
+    assert_eq!((said.stderr.lines().count(), said.stdout.as_str()), (1, ""), "{}", said.stderr);
+    assert!(!Path::new(&bundle).exists());
+    let said = stage.command(&["reproduce", &what, "--trials", "2", "--format", "json"]).expect(1, &[gone]).json();
+    assert_eq!((&said["differs"], &said["trials"][0]["came"]), (&serde_json::json!([]), &"same".into()), "{said:#}");
+    stage.command(&["reproduce", &format!("latest/{cell}"), "--bundle", &bundle]).expect(0, &["bundle: "]);
+    assert!(Path::new(&bundle).is_file());
+
+    let told = "consoles, events and dumps of 3 of 3 trials are gone; their outcomes are not";
+    let found = stage.command(&["bisect", &what, "--format", "json"]).expect(1, &[told]).json();
+    assert_eq!((&found[0]["conclusion"], &found[0]["patch"]), (&"culprit".into(), &2.into()), "{found:#}");
+    for over in ["settings", "workload"] {
+        let said = stage.command(&["bisect", &what, "--over", over]);
+        assert!(matches!(said.status, Some(0 | 1)) && said.stderr.contains(told), "{over}:\n{}", said.stderr);
+    }
+    // What the searches left is kept as well, when their own trials are pruned.
+    let before = stage.yard.bench.run(&["show", &run]).expect(0, &[]).stdout;
+    assert!(["culprit: ", "settings: ", "workload: "].iter().all(|word| before.contains(word)), "{before}");
+    stage.yard.bench.run(&PRUNE).expect(0, &[]);
+    assert_eq!(stage.yard.bench.run(&["show", &run]).expect(0, &[]).stdout, before);
+    assert_eq!(stage.command(&["bisect", &what, "--format", "json"]).expect(1, &[told]).json(), found);
+}
+
+#[test]
+fn what_else_is_gone_of_a_failure_is_made_again_or_said() {
+    let stage = Stage::new();
+    let (run, cell) = failed_and_pruned(&stage);
+    let what = format!("{run}/{cell}");
+    let reproduce = ["reproduce", &what, "--trials", "1", "--format", "json"];
+    let differs = |said: &Said| said.json()["differs"].as_array().unwrap().clone();
+
+    // The kernel is made again. What it was compiled by, the console does not say any more.
+    let kernels = stage.yard.path("cache/mmtorture/kernels");
+    std::fs::remove_dir_all(&kernels).unwrap();
+    let said = stage.command(&reproduce).expect(1, &["built in"]);
+    assert!(differs(&said).is_empty(), "{}", said.stdout);
+    std::fs::remove_dir_all(&kernels).unwrap();
+    stage.yard.sh("echo b three >> linux/mm/b.c");
+    let other = "the kernel: its source, a patch or its configuration has changed";
+    assert_eq!(differs(&stage.command(&reproduce).expect(1, &[])), [other]);
+    stage.yard.sh("printf 'b one\\nb two\\n' > linux/mm/b.c");
+
+    // One line for each, and nothing is run.
+    let before = record::list(&stage.yard.path("results")).unwrap().len();
+    let refuse = |args: &[&str], status: i32, words: &[&str]| {
+        let said = stage.command(args).expect(status, words);
+        let lines: Vec<_> = said.stderr.lines().filter(|line| line.starts_with("mmtorture: ")).collect();
+        assert_eq!((lines.len(), said.stdout.as_str()), (1, ""), "{}", said.stderr);
+        assert_eq!(record::list(&stage.yard.path("results")).unwrap().len(), before);
+    };
+    let both = |status: i32, words: &[&str]| {
+        refuse(&reproduce, status, words);
+        refuse(&["bisect", &what], status, words);
+        refuse(&["bisect", &what, "--over", "settings"], status, words);
+    };
+    std::fs::remove_dir_all(&kernels).unwrap();
+    stage.yard.sh("mv linux elsewhere");
+    both(2, &["linux"]);
+    stage.yard.sh("mv elsewhere linux && mv s t");
+    both(2, &["s"]);
+    stage.yard.sh("mv t s && mv m.yaml n.yaml");
+    both(2, &["m.yaml"]);
+    stage.yard.sh("mv n.yaml m.yaml");
+
+    let folder = stage.yard.path("results").join(&run);
+    let trials = Run { dir: folder.clone() }.trials().unwrap();
+    for (dir, _) in &trials {
+        std::fs::remove_file(dir.join("request.json")).unwrap();
+    }
+    let asked = "what was asked of the guest, maybe: its request.json is gone";
+    assert_eq!(differs(&stage.command(&reproduce).expect(1, &[])), [asked]);
+    for (dir, _) in &trials {
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+    let before = record::list(&stage.yard.path("results")).unwrap().len();
+    let none = |args: &[&str], words: &str| {
+        let said = stage.command(args).expect(2, &[words]);
+        assert_eq!(said.stderr.lines().filter(|line| line.starts_with("mmtorture: ")).count(), 1, "{}", said.stderr);
+    };
+    none(&reproduce, "was not run in");
+    none(&["bisect", &what], "did not fail in that run");
+    none(&["bisect", &what, "--over", "settings"], "did not fail in that run");
+    none(&["bisect", &what, "--over", "workload"], "did not fail in that run");
+    assert_eq!(record::list(&stage.yard.path("results")).unwrap().len(), before);
+}
+
+#[test]
+fn a_compressed_console_is_scanned() {
+    let bench = Bench::new();
+    let results = bench.path("results");
+    std::fs::create_dir(&results).unwrap();
+    let run = aged(&results, 100);
+    let (dir, trial) = run.trials().unwrap().into_iter().find(|(_, t)| t.outcome == Outcome::Fail).unwrap();
+    let (file, place) = (dir.join(PACKED).display().to_string(), run.dir.display().to_string());
+    let said = bench.run(&["scan", &file, "--format", "json"]).expect(1, &[]);
+    let first: serde_json::Value = serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(first["signature"], trial.finding().unwrap().signature.as_str());
+    // As a pipe, and in its folder.
+    let mut command = bench.command(&["scan", "-"]);
+    let piped = Said::of(command.stdin(std::fs::File::open(&file).unwrap()).output().unwrap()).expect(1, &[]);
+    assert!(piped.stdout.contains(&trial.finding().unwrap().title), "{}", piped.stdout);
+    bench.run(&["scan", &place]).expect(1, &[]);
+    // Cut off, as by a disk that was full: named, not a panic.
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(bench.path("half.zst"), &whole[..whole.len() / 2]).unwrap();
+    bench.run(&["scan", &bench.path("half.zst").display().to_string()]).expect(2, &["half.zst"]);
+    // What is pruned is not there.
+    bench.run(&PRUNE).expect(0, &[]);
+    bench.run(&["scan", &file]).expect(2, &[PACKED]);
+}
+
 /// Runs `script` with a tmpfs of that size, or a read-only view of what is there, on `folder`. `None` where the host gives no
 /// mount namespace.
 fn mounted(mount: &str, folder: &Path, script: &str, run: &Command) -> Option<Said> {
@@ -369,28 +516,23 @@ fn packs_what_it_is_told_to() {
     println!("{}", console::pack(Path::new(&dir)).unwrap_err());
 }
 
-/// A matrix of a kernel that builds in milliseconds and does not boot, with a cache of its own.
-struct Yard {
-    bench: Bench,
+/// Runs of a kernel that builds in milliseconds, or a little slower, and does not boot.
+struct Slow {
+    yard: Yard,
     matrix: String,
 }
 
-impl Yard {
+impl Slow {
     fn new() -> Self {
-        let bench = Bench::new();
-        std::fs::write(bench.path("kconfig/small.config"), "CONFIG_TINY=y\n").unwrap();
-        small_kernel::write(&bench.path("linux"));
-        let lines = "kernel: {source: 'tree:linux', kconfig: [small]}\nboot-seconds: 1";
-        let matrix = bench.matrix(lines).display().to_string();
-        Self { bench, matrix }
+        let yard = Yard::new();
+        let matrix = yard.matrix("tree:linux", "boot-seconds: 1");
+        Self { yard, matrix }
     }
 
     fn start(&self) -> Child {
-        let mut command =
-            self.bench.command(&["run", &self.matrix, "--no-bisect", "--machine", "qemu", "--accel", "tcg"]);
-        command.env("XDG_CACHE_HOME", self.bench.path("cache")).env("COMPILED", self.bench.path("compiled"));
-        command.env("SLOW", "0.2").env_remove("MMTORTURE_CACHE_SIZE");
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        let args = ["run", &self.matrix, "--no-bisect", "--machine", "qemu", "--accel", "tcg"];
+        let mut command = self.yard.command(&args);
+        command.env("SLOW", "0.2").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     fn run(&self) -> Said {
@@ -401,12 +543,12 @@ impl Yard {
 #[test]
 fn two_runs_at_once_share_a_cache_and_a_results_folder() {
     let _alone = alone();
-    let yard = Yard::new();
-    let both = [yard.start(), yard.start()].map(|child| Said::of(child.wait_with_output().unwrap()).expect(3, &[]));
+    let slow = Slow::new();
+    let both = [slow.start(), slow.start()].map(|child| Said::of(child.wait_with_output().unwrap()).expect(3, &[]));
     assert_eq!(both.iter().filter(|said| said.stderr.contains("kernel base: built in")).count(), 1);
-    let compiled = std::fs::read_to_string(yard.bench.path("compiled")).unwrap();
+    let compiled = std::fs::read_to_string(slow.yard.path("compiled")).unwrap();
     assert_eq!(compiled.lines().count(), 4, "each object once");
-    let runs = record::list(&yard.bench.path("results")).unwrap();
+    let runs = record::list(&slow.yard.path("results")).unwrap();
     let ids: Vec<_> = runs.iter().map(|(_, header)| header.id.clone()).collect();
     assert!(ids.len() == 2 && ids[0] != ids[1], "{ids:?}");
     for (run, header) in &runs {
@@ -417,7 +559,7 @@ fn two_runs_at_once_share_a_cache_and_a_results_folder() {
         assert!(trials[0].0.join(PACKED).is_file() && !trials[0].0.join("console.log").exists());
         assert!(both.iter().any(|said| said.stdout.contains(&run.dir.display().to_string())));
     }
-    assert_eq!(History::rebuild(&yard.bench.path("results")).unwrap().signatures().unwrap().len(), 0);
+    assert_eq!(History::rebuild(&slow.yard.path("results")).unwrap().signatures().unwrap().len(), 0);
 }
 
 /// The same with real guests, of the kernel of `matrices/demo.yaml`.
@@ -454,21 +596,21 @@ fn two_real_runs_at_once_end_right() {
 #[test]
 fn a_clock_that_goes_back_does_not_change_the_order_of_runs() {
     let _alone = alone();
-    let yard = Yard::new();
-    let results = yard.bench.path("results");
+    let slow = Slow::new();
+    let results = slow.yard.path("results");
     std::fs::create_dir(&results).unwrap();
     let ahead = aged(&results, -1);
     let mut header = ahead.header().unwrap();
     header.started = Timestamp::now() + SignedDuration::from_hours(2);
     header.ended = Some(header.started + SignedDuration::from_mins(1));
     ahead.write_header(&header).unwrap();
-    let said = yard.run().expect(3, &["behind the run", "this one is dated right after it"]);
+    let said = slow.run().expect(3, &["behind the run", "this one is dated right after it"]);
     let latest = Run::open(&results, "latest").unwrap();
     assert!(said.stdout.contains(&latest.dir.display().to_string()), "{}", said.stdout);
     let now = latest.header().unwrap();
     assert_eq!(now.started, header.started + SignedDuration::from_millis(1));
     assert!(now.ended.unwrap() > now.started && now.took().is_some_and(|took| !took.contains('-')), "{now:?}");
-    assert!(yard
+    assert!(slow
         .run()
         .expect(3, &[])
         .stdout
@@ -477,7 +619,7 @@ fn a_clock_that_goes_back_does_not_change_the_order_of_runs() {
     // A clock that was years off is no reason to be so for years.
     header.started = Timestamp::now() + SignedDuration::from_hours(24 * 3650);
     ahead.write_header(&header).unwrap();
-    yard.run().expect(3, &["h behind the run", "stays `latest`"]);
+    slow.run().expect(3, &["h behind the run", "stays `latest`"]);
     assert_eq!(Run::open(&results, "latest").unwrap().dir, ahead.dir);
     let newest = record::list(&results).unwrap().into_iter().rev().nth(1).unwrap().1;
     assert!(newest.started < Timestamp::now() + SignedDuration::from_hours(3));
@@ -489,21 +631,19 @@ fn a_clock_that_goes_back_does_not_change_the_order_of_runs() {
 /// make goes by times: what was compiled while the clock was ahead looks newer than any change.
 #[test]
 fn a_clock_that_goes_back_links_no_old_object() {
-    let yard = Yard::new();
+    let slow = Slow::new();
     let build = || {
-        let mut command = yard.bench.command(&["build", &yard.matrix]);
-        command.env("XDG_CACHE_HOME", yard.bench.path("cache")).env("COMPILED", yard.bench.path("compiled"));
-        let said = Said::of(command.env_remove("MMTORTURE_CACHE_SIZE").output().unwrap()).expect(0, &[]);
+        let said = Said::of(slow.yard.command(&["build", &slow.matrix]).output().unwrap()).expect(0, &[]);
         let dir = said.stdout.lines().last().unwrap().split_whitespace().last().unwrap().to_owned();
         std::fs::read_to_string(Path::new(&dir).join("vmlinux")).unwrap()
     };
     build();
-    let trees = yard.bench.path("cache/mmtorture/trees");
+    let trees = slow.yard.path("cache/mmtorture/trees");
     for path in files(&trees).into_keys() {
         let file = std::fs::File::options().write(true).open(&path).unwrap();
         file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(3600)).unwrap();
     }
-    std::fs::write(yard.bench.path("linux/mm/b.c"), "b three\n").unwrap();
+    std::fs::write(slow.yard.path("linux/mm/b.c"), "b three\n").unwrap();
     let vmlinux = build();
     assert!(vmlinux.contains("b three") && !vmlinux.contains("b two"), "{vmlinux}");
 }

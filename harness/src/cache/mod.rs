@@ -13,7 +13,6 @@
 //! ```
 
 pub mod prune;
-pub mod size;
 pub mod usage;
 
 use crate::error::{Error, Result};

@@ -1,10 +1,10 @@
 //! Making room: what was not used for the longest goes first, whole or not at all, and never while it is in use.
 
-use super::size::Size;
 use super::usage::{measure, Item, PRUNABLE};
 use super::Cache;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::size::Size;
 use anyhow::Context;
 use std::time::{Duration, SystemTime};
 

@@ -3,12 +3,12 @@
 use super::{print, print_json, Format};
 use crate::build::{Meta, KERNELS, META};
 use crate::cache::prune::{limit, Pruned, LIMIT};
-use crate::cache::size::Size;
 use crate::cache::usage::{measure, Item};
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::files;
 use crate::hash::short;
+use crate::size::Size;
 use crate::table::table;
 use serde::Serialize;
 use std::collections::BTreeMap;

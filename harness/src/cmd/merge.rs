@@ -40,6 +40,6 @@ pub(super) fn run(args: &Args) -> Result<u8> {
     let trials: Vec<Trial> = run.trials()?.into_iter().map(|(_, trial)| trial).collect();
     let (trials, place) = (trials.iter().collect::<Vec<_>>(), run.dir.display().to_string());
     let text = summary::run(&header, &run.cells()?, &trials, &run.bisections()?, &place);
-    print(&format!("{}\n\n{text}", header.id))?;
+    print(&format!("{}\n\n{text}{}", header.id, summary::searches(&run.searches()?)))?;
     Ok(header.exit.unwrap_or(3))
 }

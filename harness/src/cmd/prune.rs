@@ -1,10 +1,10 @@
 //! `mmtorture prune`.
 
 use super::{print, print_json, Format, ResultsArg};
-use crate::cache::size::Size;
 use crate::error::{Error, Result};
 use crate::prune::policy::{Age, Policy};
 use crate::prune::{prune, Report};
+use crate::size::Size;
 use crate::table::table;
 use std::fmt::Write;
 

@@ -4,7 +4,7 @@ use super::{print, print_json, Format, ResultsArg};
 use crate::error::{Error, Result};
 use crate::oracle::Finding;
 use crate::prune;
-use crate::record::{Loads, Needs, Over, Revisions, Run};
+use crate::record::Run;
 use crate::report::decode::decode;
 use crate::run::summary;
 use crate::trial::dump::Core;
@@ -46,22 +46,18 @@ pub(super) fn run(args: &Args) -> Result<u8> {
 fn show_run(run: &Run, trials: &[(PathBuf, Trial)], format: Format) -> Result<()> {
     let (header, cells, bisections) = (run.header()?, run.cells()?, run.bisections()?);
     let (planned, reproduction): (Vec<_>, _) = (trials.iter().map(|(_, t)| t).collect(), run.reproduction()?);
-    let (settings, git, workload): (Vec<Needs>, Vec<Revisions>, Vec<Loads>) =
-        (run.searches(Over::Settings)?, run.searches(Over::Git)?, run.searches(Over::Workload)?);
+    let searches = run.searches()?;
     if format == Format::Json {
         return print_json(&serde_json::json!({
             "run": header, "trials": planned, "bisections": bisections, "reproduction": reproduction,
-            "over": {"settings": settings, "git": git, "workload": workload}
+            "over": searches
         }));
     }
     print(&summary::run(&header, &cells, &planned, &bisections, &run.dir.display().to_string()))?;
     if let Some(gone) = prune::gone(&header, trials.iter().map(|(dir, trial)| (dir, trial))) {
         print(&format!("{gone}\n"))?;
     }
-    let searches = settings.iter().map(summary::needs).chain(git.iter().map(summary::revisions));
-    for text in searches.chain(workload.iter().map(summary::loads)) {
-        print(&format!("\n{text}"))?;
-    }
+    print(&summary::searches(&searches))?;
     reproduction.map_or(Ok(()), |r| print(&format!("\n{}", r.text())))
 }
 

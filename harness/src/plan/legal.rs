@@ -5,7 +5,8 @@
 
 use super::factors::Factors;
 use crate::cover::{Forbid, Literal};
-use crate::matrix::dimension::{self, Shape};
+use crate::matrix::dimension::Shape;
+use crate::size;
 use std::collections::BTreeMap;
 
 /// A combination that is illegal in every matrix, in the form of an item of `forbid:`.
@@ -137,7 +138,7 @@ impl Is {
                 let other = chosen.iter().find(|(name, _)| *name == other).and_then(|(_, s)| number(s));
                 number(setting).zip(other).is_some_and(|(a, b)| a < b)
             }
-            Self::Below(limit) => dimension::mib(setting).is_some_and(|mib| mib < limit),
+            Self::Below(limit) => size::mib(setting).is_some_and(|mib| mib < limit),
         }
     }
 }

@@ -171,7 +171,21 @@ pub enum Over {
     Workload,
 }
 
+/// What the searches of a run over something else than a series came to, each by cell.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Searches {
+    /// Over the cells' settings.
+    pub settings: Vec<Needs>,
+    /// Over commits.
+    pub git: Vec<Revisions>,
+    /// Over loads.
+    pub workload: Vec<Loads>,
+}
+
 impl Over {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Settings, Self::Git, Self::Workload];
+
     pub(super) fn folder(self) -> &'static str {
         match self {
             Self::Settings => "settings",

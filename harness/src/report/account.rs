@@ -6,7 +6,7 @@ use crate::decoded::Symbolized;
 use crate::oracle::{self, Finding};
 use crate::outcome::Outcome;
 use crate::plan::Cell;
-use crate::record::{Bisection, Header, Needs, State};
+use crate::record::{Bisection, Header, Loads, Needs, RevisionLine, Revisions, Searches, State};
 use crate::trial::Trial;
 use std::collections::BTreeMap;
 
@@ -23,8 +23,8 @@ pub struct Account {
     pub trials: Vec<Trial>,
     /// The bisections.
     pub bisections: Vec<Bisected>,
-    /// The searches for the settings that failures need.
-    pub needs: Vec<Needs>,
+    /// The searches over something else than the series.
+    pub searches: Searches,
     /// What broke: by how many trials it broke, the most first.
     pub bugs: Vec<Bug>,
     /// The run's folder.
@@ -133,7 +133,8 @@ impl Account {
             })
             .collect();
         bugs.sort_by_key(|bug| std::cmp::Reverse(bug.trials.len()));
-        Self { header, matrix, cells, trials, bisections: Vec::new(), needs: Vec::new(), bugs, place, gone: None }
+        let (bisections, searches) = (Vec::new(), Searches::default());
+        Self { header, matrix, cells, trials, bisections, searches, bugs, place, gone: None }
     }
 
     /// How many trials came to what.
@@ -207,7 +208,18 @@ impl Account {
 
     /// What settings a bug needs, by cell.
     pub fn needs<'a>(&'a self, bug: &'a Bug) -> impl Iterator<Item = &'a Needs> {
-        self.needs.iter().filter(|needs| self.is_seen_as(bug, &needs.signature))
+        self.searches.settings.iter().filter(|needs| self.is_seen_as(bug, &needs.signature))
+    }
+
+    /// Which loads show a bug soonest, by cell.
+    pub fn loads<'a>(&'a self, bug: &'a Bug) -> impl Iterator<Item = &'a Loads> {
+        self.searches.workload.iter().filter(|loads| self.is_seen_as(bug, &loads.signature))
+    }
+
+    /// Which commits brought a bug, by cell.
+    pub fn revisions<'a>(&'a self, bug: &'a Bug) -> impl Iterator<Item = &'a Revisions> {
+        let seen = move |line: &RevisionLine| self.is_seen_as(bug, &line.bisection.signature);
+        self.searches.git.iter().filter(move |found| found.lines.iter().any(seen))
     }
 
     /// Whether one of a bug's trials was decided by a finding of that signature.

@@ -1,8 +1,8 @@
 //! How a bisection went: its log played again, with the posterior after each trial. Pure.
 
-use crate::bisect::{Bisect, Evidence};
-use crate::run::bisecting::{Mean, BOOT};
+use crate::bisect::Evidence;
 use crate::run::journal::{Entry, Of};
+use crate::run::play::Play;
 
 /// A trial of a bisection.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,31 +24,15 @@ pub fn course(patches: usize, entries: &[Entry]) -> Vec<Step> {
         Entry::Trial { .. } => None,
     });
     let Some(aim) = aim else { return Vec::new() };
-    let mut play = Play { bisect: Bisect::new(patches, aim), boots: Mean::new(BOOT) };
-    entries.iter().filter_map(|entry| play.step(entry)).collect()
-}
-
-/// A bisection as its log tells it so far.
-struct Play {
-    bisect: Bisect,
-    boots: Mean,
-}
-
-impl Play {
-    fn step(&mut self, entry: &Entry) -> Option<Step> {
+    let mut play = Play::new(patches, aim);
+    let trials = entries.iter().filter_map(|entry| {
         let Entry::Trial { of, evidence, cost, beside, .. } = entry else { return None };
-        if *cost > 0.0 && *evidence != Evidence::Unbuildable {
-            self.boots.add(*beside);
-        }
-        match of {
-            Of::Prefix(version) => self.bisect.record(*version, *evidence, *cost),
-            Of::Without(_) | Of::Switched(_) | Of::Load(_) => self.bisect.spend(*cost),
-        }
-        self.bisect.look(self.boots.get());
-        let posterior = self.bisect.posterior();
+        play.replay(*of, *evidence, *cost, *beside);
+        let posterior = play.bisect.posterior();
         let posterior = posterior.patches.iter().chain([&posterior.none]).map(|suspect| suspect.mass).collect();
         Some(Step { of: *of, evidence: *evidence, cost: *cost, posterior })
-    }
+    });
+    trials.collect()
 }
 
 #[cfg(test)]

@@ -95,9 +95,12 @@ fn tell(out: &mut String, account: &Account, n: usize, bug: &Bug) {
             let _ = writeln!(out, "  {}", text::line(line));
         }
     }
-    for needs in account.needs(bug) {
-        out.push_str("\nWhat it needs of its settings:\n\n");
-        for line in summary::needs(needs).lines() {
+    let needs = account.needs(bug).map(|needs| ("What it needs of its settings", summary::needs(needs)));
+    let commits = account.revisions(bug).map(|found| ("Bisection over commits", summary::revisions(found)));
+    let loads = account.loads(bug).map(|found| ("How soon loads show it", summary::loads(found)));
+    for (what, told) in needs.chain(commits).chain(loads) {
+        let _ = write!(out, "\n{what}:\n\n");
+        for line in told.lines() {
             let _ = writeln!(out, "  {}", text::line(line));
         }
     }

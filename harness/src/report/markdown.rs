@@ -54,6 +54,9 @@ pub fn render(account: &Account) -> String {
         for needs in account.needs(bug) {
             let _ = writeln!(out, "\n{}", fenced(&summary::needs(needs)));
         }
+        for found in account.revisions(bug).map(summary::revisions).chain(account.loads(bug).map(summary::loads)) {
+            let _ = writeln!(out, "\n{}", fenced(&found));
+        }
         let _ = writeln!(out, "\n{}", fenced(&account.command(&account.trials[bug.trial])));
         if let Some(console) = bug.console.as_ref().filter(|c| n < MAX_REPORTS && !c.report.is_empty()) {
             let report = text::head(&console.report, MAX_REPORT);

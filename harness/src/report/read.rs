@@ -5,7 +5,7 @@ use super::course::{course, Step};
 use super::decode::decode;
 use crate::error::Result;
 use crate::prune;
-use crate::record::{Bisection, Over, Run};
+use crate::record::{Bisection, Run};
 use crate::run::journal;
 use crate::trial::console::Console as Log;
 use std::path::Path;
@@ -35,7 +35,7 @@ impl Account {
         let mut account = Self::new(header, run.matrix()?, run.cells()?, trials, place);
         account.gone = gone;
         account.bisections = run.bisections()?.into_iter().map(|result| bisected(run, result)).collect();
-        account.needs = run.searches(Over::Settings)?;
+        account.searches = run.searches()?;
         let findings: Vec<_> =
             account.bugs.iter().map(|bug| (account.trials[bug.trial].kernel.as_str(), &bug.finding)).collect();
         let decoded = decode(&findings);

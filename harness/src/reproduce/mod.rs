@@ -282,6 +282,22 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_shows_what_is_printed() {
+        let seconds = [1.0, 1.2, 1.5, 1.8, 2.0, 2.6, 3.0, 3.4, 4.0];
+        let same = seconds.iter().map(|&seconds| again(1, Came::Same, seconds));
+        let trials = same.chain([again(2, Came::Pass, 30.0)]).collect();
+        let of = Sought {
+            cell: "delay-rmap-all.anon-churn.904d7715".into(),
+            seed: 1,
+            title: "kernel BUG in migrate_pages_batch".into(),
+            ..sought()
+        };
+        let manual = include_str!("../../../docs/reproduce.md");
+        let printed = Reproduction::new(of, trials, Vec::new()).text();
+        assert!(manual.contains(&printed), "docs/reproduce.md has not:\n{printed}");
+    }
+
+    #[test]
     fn nothing_is_no_rate() {
         let none = Reproduction::new(sought(), vec![again(3, Came::Other, 1.0)], Vec::new());
         assert!(none.rate.is_none() && none.times.is_none() && !none.came());

@@ -3,12 +3,12 @@
 
 use super::bars::bars;
 use super::journal::{Entry, Journal, Of};
-use super::{build, pool, Built, Runner};
+use super::play::{Mean, Play};
+use super::{build, pool, seeds, Built, Runner};
 use crate::bisect::verify::passes_needed;
-use crate::bisect::{Aim, Bisect, Conclusion, Evidence, Next, Prices, MAX_OTHER};
+use crate::bisect::{Aim, Conclusion, Evidence, Next, Prices, MAX_OTHER};
 use crate::build::Builder;
 use crate::error::{Error, Result};
-use crate::hash::Hasher;
 use crate::oracle::Finding;
 use crate::outcome::Outcome;
 use crate::plan::{Cell, Variant};
@@ -20,20 +20,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Seeds of bisections begin here, clear of the matrix's own.
-const FIRST_SEED: u64 = 1 << 32;
-
-/// So many of them are one bisection's.
-const SEEDS: u64 = 1 << 16;
-
 /// The shortest trial, in seconds: a workload needs a while to build up pressure.
 const SHORTEST: u32 = 10;
 
 /// What building a neighbour of a kernel that there is takes, in seconds, until one was built.
 const BUILD: f64 = 40.0;
-
-/// What a trial takes beside its torture, in seconds, until one was run.
-pub(crate) const BOOT: f64 = 5.0;
 
 /// What is asked of a run's bisections.
 #[derive(Debug, Clone, Copy)]
@@ -206,7 +197,7 @@ pub(super) struct Session<'a> {
     line: &'a dyn Line,
     target: Target<'a>,
     aim: Aim,
-    bisect: Bisect,
+    play: Play,
     journal: Journal,
     /// Trials of versions of the line.
     known: Vec<Known>,
@@ -214,35 +205,8 @@ pub(super) struct Session<'a> {
     aside: Vec<(Of, Evidence)>,
     kernels: BTreeMap<String, Built>,
     builds: Mean,
-    boots: Mean,
     seed: u64,
     slots: usize,
-}
-
-/// The mean of what was measured, or a guess.
-pub(crate) struct Mean {
-    sum: f64,
-    count: u32,
-    guess: f64,
-}
-
-impl Mean {
-    pub(crate) fn new(guess: f64) -> Self {
-        Self { sum: 0.0, count: 0, guess }
-    }
-
-    pub(crate) fn add(&mut self, x: f64) {
-        self.sum += x;
-        self.count += 1;
-    }
-
-    pub(crate) fn get(&self) -> f64 {
-        if self.count == 0 {
-            self.guess
-        } else {
-            self.sum / f64::from(self.count)
-        }
-    }
 }
 
 impl<'a> Session<'a> {
@@ -266,14 +230,13 @@ impl<'a> Session<'a> {
             line,
             target,
             aim,
-            bisect: Bisect::new(suspects, aim),
+            play: Play::new(suspects, aim),
             journal,
             known: Vec::new(),
             aside: Vec::new(),
             kernels: BTreeMap::new(),
             builds: Mean::new(BUILD),
-            boots: Mean::new(BOOT),
-            seed: first_seed(path),
+            seed: seeds::first(seeds::LINES, path),
             slots: pool::slots(shape, runner.machine.overhead_mib(), runner.jobs),
         };
         if entries.is_empty() {
@@ -296,13 +259,9 @@ impl<'a> Session<'a> {
     fn replay(&mut self, entries: &[Entry]) {
         for entry in entries {
             let Entry::Trial { of, seed, cell, evidence, cost, beside } = entry else { continue };
-            if *cost > 0.0 && *evidence != Evidence::Unbuildable {
-                self.boots.add(*beside);
-            }
             self.seed = self.seed.max(seed.saturating_add(1));
-            self.note(*of, *seed, cell, *evidence, *cost);
-            // The horizon comes nearer at the same trials as it did.
-            self.bisect.look(self.boots.get());
+            self.play.replay(*of, *evidence, *cost, *beside);
+            self.remember(*of, *seed, cell, *evidence);
         }
     }
 
@@ -313,15 +272,14 @@ impl<'a> Session<'a> {
     }
 
     fn note(&mut self, of: Of, seed: u64, cell: &str, evidence: Evidence, cost: f64) {
+        self.play.learn(of, evidence, cost);
+        self.remember(of, seed, cell, evidence);
+    }
+
+    fn remember(&mut self, of: Of, seed: u64, cell: &str, evidence: Evidence) {
         match of {
-            Of::Prefix(version) => {
-                self.known.push(Known { version, seed, cell: cell.to_owned(), evidence });
-                self.bisect.record(version, evidence, cost);
-            }
-            Of::Without(_) | Of::Switched(_) | Of::Load(_) => {
-                self.aside.push((of, evidence));
-                self.bisect.spend(cost);
-            }
+            Of::Prefix(version) => self.known.push(Known { version, seed, cell: cell.to_owned(), evidence }),
+            Of::Without(_) | Of::Switched(_) | Of::Load(_) => self.aside.push((of, evidence)),
         }
     }
 
@@ -336,8 +294,8 @@ impl<'a> Session<'a> {
         }
         loop {
             let build: Vec<f64> = cached.iter().map(|&c| if c { 0.0 } else { self.builds.get() }).collect();
-            let prices = Prices { build: &build, boot: self.boots.get() };
-            match self.bisect.next(self.slots, &prices) {
+            let prices = Prices { build: &build, boot: self.play.boots.get() };
+            match self.play.bisect.next(self.slots, &prices) {
                 Next::Over(conclusion) => return Ok(conclusion),
                 Next::Trials { versions, seconds } => {
                     let kernels: Vec<Of> = versions.iter().map(|&v| Of::Prefix(v)).collect();
@@ -345,7 +303,7 @@ impl<'a> Session<'a> {
                     for version in versions {
                         cached[version] = true;
                     }
-                    let drawn = bars(self.bisect.posterior(), &names);
+                    let drawn = bars(self.play.bisect.posterior(), &names);
                     self.runner.progress.note(&drawn);
                 }
             }
@@ -391,7 +349,7 @@ impl<'a> Session<'a> {
             |_| Ok(()),
         )?;
         for (of, seed, cell, evidence, cost, beside) in done {
-            self.boots.add(beside);
+            self.play.boots.add(beside);
             self.note(of, seed, &cell, evidence, cost);
         }
         Ok(())
@@ -430,7 +388,7 @@ impl<'a> Session<'a> {
     /// With the culprit in, it fails; with it out, it passes as often as the confidence needs.
     fn verify(&mut self, patch: usize) -> Result<Verification> {
         let last = self.line.names().len();
-        let needed = passes_needed(self.bisect.counts(patch, last), self.aim.confidence);
+        let needed = passes_needed(self.play.bisect.counts(patch, last), self.aim.confidence);
         let Some(needed) = needed else {
             return Ok(Verification::not("the bug shows too rarely for passes to say anything"));
         };
@@ -443,7 +401,7 @@ impl<'a> Session<'a> {
         };
         let mut tries = 0;
         loop {
-            let with = self.bisect.counts(patch, patch).hits;
+            let with = self.play.bisect.counts(patch, patch).hits;
             let (hits, passes) = self.seen(removed);
             if hits > 0 {
                 let why = format!("{name} fails the same way ({hits} times, {passes} passes)");
@@ -460,12 +418,12 @@ impl<'a> Session<'a> {
             }
             // A verification that does not come to its end must end.
             tries += 1;
-            if self.bisect.spent() >= self.aim.budget || tries > 4 * (needed + 10) {
+            if self.play.bisect.spent() >= self.aim.budget || tries > 4 * (needed + 10) {
                 let why = format!("the budget is spent: {name} passed {passes} of {needed} times");
                 return Ok(Verification::not(&why));
             }
             let next = if with == 0 { Of::Prefix(patch) } else { removed };
-            self.trials(&[next], self.bisect.length())?;
+            self.trials(&[next], self.play.bisect.length())?;
             if next == removed && matches!(self.kernels.get(&self.variant(next)?.name), Some(Err(_))) {
                 return Ok(Verification::not(&format!("{name} does not build")));
             }
@@ -475,7 +433,7 @@ impl<'a> Session<'a> {
     /// Hits and passes of a kernel.
     fn seen(&self, of: Of) -> (u32, u32) {
         if let Of::Prefix(version) = of {
-            let counts = self.bisect.counts(version, version);
+            let counts = self.play.bisect.counts(version, version);
             return (counts.hits, counts.clean);
         }
         let of_it = || self.aside.iter().filter(|(o, _)| *o == of);
@@ -511,30 +469,22 @@ impl<'a> Session<'a> {
             Conclusion::Culprit { patch, .. } => names.get(patch - 1).cloned(),
             _ => None,
         };
-        let posterior = self.bisect.posterior();
+        let posterior = self.play.bisect.posterior();
         Bisection {
             cell: self.target.cell.id.clone(),
             title: self.target.title.to_owned(),
             signature: self.target.signature.to_owned(),
             series: self.line.name().to_owned(),
             patches: names,
-            tallies: self.bisect.tallies(),
+            tallies: self.play.bisect.tallies(),
             posterior: posterior.patches.iter().chain([&posterior.none]).map(|s| s.mass).collect(),
-            seconds: self.bisect.spent(),
+            seconds: self.play.bisect.spent(),
             conclusion,
             culprit,
             subject,
             verification,
         }
     }
-}
-
-/// Bisections share cells (`base` is the start of every series), in one run or in two that are merged: each has seeds
-/// of its own, for a trial is told from others by its cell and seed.
-fn first_seed(log: &Path) -> u64 {
-    let name = log.file_name().unwrap_or_default().as_encoded_bytes();
-    let hash = Hasher::new("bisection").field(name).finish();
-    FIRST_SEED + SEEDS * u64::from_str_radix(&hash[..4], 16).unwrap_or(0)
 }
 
 /// The finding of the trial that failed soonest.

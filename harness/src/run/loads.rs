@@ -4,22 +4,17 @@
 //! First the members of a mix race against all of it, then halves of it where no member will do, then the winner with
 //! more and fewer processors and with more and less memory.
 
-use super::bisecting::{evidence, soonest, Ask};
-use super::journal::{Entry, Journal, Of};
-use super::{build, Runner};
+use super::bisecting::{soonest, Ask};
+use super::journal::Of;
+use super::search::{Question, Search, Told};
+use super::Runner;
 use crate::bisect::workload::{Race, Step};
-use crate::bisect::{Aim, Evidence};
-use crate::build::Kernel;
 use crate::error::{Error, Result};
-use crate::plan::{Cell, Variant};
+use crate::plan::Cell;
 use crate::record::{self, Loads, Over};
+use crate::size;
 use crate::trial::Trial;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::time::Instant;
-
-/// Seeds of these searches begin here, clear of the matrix's own and of those of other searches.
-const FIRST_SEED: u64 = 1 << 34;
 
 /// Numbers of processors that are tried.
 const CPUS: [&str; 3] = ["1", "2", "4"];
@@ -41,38 +36,15 @@ struct Load {
 pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], workloads: &[String], ask: Ask) -> Result<Loads> {
     let finding = soonest(cell, trials)?;
     let variant = runner.plan.variant_of(cell)?;
-    let kernel = build(runner.builder, variant, runner.progress)?.map_err(Error::host)?;
-    let longest = f64::from(cell.seconds);
-    let aim = Aim { confidence: ask.confidence, budget: ask.budget, longest, shortest: longest };
-    let log = runner.run.search_log(Over::Workload, &cell.id, &finding.signature, "")?;
-    let (journal, entries) = Journal::open(&log)?;
-    let mut session = Session {
-        runner,
-        cell,
-        variant,
-        kernel,
-        signature: &finding.signature,
-        race: Race::new(aim),
-        loads: Vec::new(),
-        replay: VecDeque::new(),
-        journal,
-        seed: FIRST_SEED,
-    };
-    let own = session.add(Load { workload: cell.workload.clone(), settings: BTreeMap::new() });
-    if entries.is_empty() {
-        runner.progress.note(&format!("which load shows it soonest: {}", finding.title));
-        session.journal.add(&Entry::Began { cell: cell.id.clone(), signature: finding.signature.clone(), aim })?;
-        // What the run itself saw is evidence already paid for.
-        for trial in trials {
-            let evidence = evidence(trial, session.signature, longest);
-            session.learn(own, trial.seed, &trial.cell, evidence, 0.0, 0.0)?;
-        }
-    } else {
-        session.replay = entries.iter().filter(|e| matches!(e, Entry::Trial { .. })).cloned().collect();
-        runner.progress.note(&format!("going on after {} trials", session.replay.len()));
-        while session.replay.front().is_some_and(|e| matches!(e, Entry::Trial { cost, .. } if *cost == 0.0)) {
-            session.replayed(own)?;
-        }
+    // The cell's own is the first of the loads.
+    let own = 0;
+    let question = Question { over: Over::Workload, cell, finding, variant, own: Of::Load(own), ask };
+    let race = Race::new(question.aim());
+    let (search, told) = Search::open(runner, question, trials, "which load shows it soonest")?;
+    let mut session = Session { search, race, loads: Vec::new(), replay: told.into() };
+    session.add(Load { workload: cell.workload.clone(), settings: BTreeMap::new() });
+    while session.replay.front().is_some_and(|told| told.cost == 0.0) {
+        session.replayed(own)?;
     }
     let (best, confidence) = session.search(own, workloads)?;
     let loads = session.loads.iter().enumerate().map(|(i, load)| record::Load {
@@ -90,22 +62,16 @@ pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], workloads: &[Stri
         confidence,
         seconds: session.race.spent(),
     };
-    runner.run.write_search(Over::Workload, &cell.id, &finding.signature, &loads)?;
+    session.search.keep(&loads)?;
     Ok(loads)
 }
 
 struct Session<'a> {
-    runner: &'a Runner<'a>,
-    cell: &'a Cell,
-    variant: &'a Arc<Variant>,
-    kernel: Kernel,
-    signature: &'a str,
+    search: Search<'a>,
     race: Race,
     loads: Vec<Load>,
     /// What the log has and the race has not had yet: it asks for the same trials in the same order.
-    replay: VecDeque<Entry>,
-    journal: Journal,
-    seed: u64,
+    replay: VecDeque<Told>,
 }
 
 impl Session<'_> {
@@ -119,7 +85,7 @@ impl Session<'_> {
 
     /// Adds those of these loads that are legal, in order.
     fn add_all(&mut self, loads: impl IntoIterator<Item = Load>) -> Vec<usize> {
-        let (plan, cell, variant) = (self.runner.plan, self.cell, self.variant);
+        let (plan, Question { cell, variant, .. }) = (self.search.runner.plan, &self.search.question);
         let legal = |load: &Load| plan.loaded(cell, variant, &load.workload, &load.settings).is_some();
         let legal: Vec<_> = loads.into_iter().filter(legal).collect();
         legal.into_iter().map(|load| self.add(load)).collect()
@@ -127,8 +93,8 @@ impl Session<'_> {
 
     fn search(&mut self, own: usize, workloads: &[String]) -> Result<(usize, f64)> {
         let mut best = (own, 1.0);
-        let mut parts = members(&self.cell.workload, workloads);
-        let whole = (self.cell.workload.clone(), parts.clone());
+        let mut parts = members(&self.search.question.cell.workload, workloads);
+        let whole = (self.search.question.cell.workload.clone(), parts.clone());
         let load = |parts: &[(String, String)]| Load { workload: mixed(parts, &whole), settings: BTreeMap::new() };
         if parts.len() > 1 {
             let mut field = self.add_all(parts.chunks(1).map(load));
@@ -154,7 +120,8 @@ impl Session<'_> {
     /// The load with other processors and other memory, the smallest first.
     fn around(&mut self, load: usize) -> Vec<usize> {
         let base = self.loads[load].clone();
-        let setting = |name: &str| self.cell.settings.get(name).cloned();
+        let cell = self.search.question.cell;
+        let setting = |name: &str| cell.settings.get(name).cloned();
         let with = |name: &str, value: String| {
             let settings = base.settings.clone().into_iter().chain([(name.to_owned(), value)]).collect();
             Load { workload: base.workload.clone(), settings }
@@ -195,39 +162,25 @@ impl Session<'_> {
 
     /// As if what the log has next had just been seen.
     fn replayed(&mut self, load: usize) -> Result<()> {
-        let Some(Entry::Trial { of, seed, evidence, cost, .. }) = self.replay.pop_front() else { return Ok(()) };
+        let Some(Told { of, evidence, cost, .. }) = self.replay.pop_front() else { return Ok(()) };
         if of != Of::Load(load) {
             return Err(Error::host("the log is of a search that asked for other trials; remove it to begin anew"));
         }
-        if cost > 0.0 {
-            self.seed = self.seed.max(seed.saturating_add(1));
-        }
-        self.race.record(load, evidence, cost);
-        Ok(())
-    }
-
-    fn learn(&mut self, load: usize, seed: u64, cell: &str, evidence: Evidence, cost: f64, beside: f64) -> Result<()> {
-        let of = Of::Load(load);
-        self.journal.add(&Entry::Trial { of, seed, cell: cell.to_owned(), evidence, cost, beside })?;
         self.race.record(load, evidence, cost);
         Ok(())
     }
 
     fn trial(&mut self, load: usize) -> Result<()> {
-        let runner = self.runner;
-        runner.interrupt.check()?;
+        let runner = self.search.runner;
+        let Question { cell: own, variant, .. } = self.search.question;
         let Load { workload, settings } = &self.loads[load];
-        let cell = runner.plan.loaded(self.cell, self.variant, workload, settings);
+        let cell = runner.plan.loaded(own, variant, workload, settings);
         // The cell's own may be one that a matrix has in spite of its rules.
-        let cell = cell.unwrap_or_else(|| self.cell.clone());
-        let seed = self.seed;
-        self.seed += 1;
+        let cell = cell.unwrap_or_else(|| own.clone());
         runner.progress.note(&format!("with {}", words(workload, settings)));
-        let start = Instant::now();
-        let trial = runner.trial(&cell, seed, &self.kernel, &runner.run.bisect_trial_dir(&cell.id, seed))?;
-        let cost = start.elapsed().as_secs_f64();
-        let evidence = evidence(&trial, self.signature, f64::from(cell.seconds));
-        self.learn(load, seed, &cell.id, evidence, cost, (cost - trial.exposure()).max(0.0))
+        let told = self.search.trial(&cell, Of::Load(load))?;
+        self.race.record(load, told.evidence, told.cost);
+        Ok(())
     }
 }
 
@@ -266,17 +219,9 @@ fn mixed(parts: &[(String, String)], whole: &(String, Vec<(String, String)>)) ->
     }
 }
 
-/// A size of so many times as much, in the one way to write it.
+/// A size of so many times as much; `None` where that is no setting.
 fn times(size: &str, by: u64, over: u64) -> Option<String> {
-    let (number, unit) = size.split_at_checked(size.len().checked_sub(1)?)?;
-    let number: u64 = number.parse().ok()?;
-    let mib = match unit {
-        "M" => number,
-        "G" => number << 10,
-        _ => return None,
-    };
-    let mib = mib * by / over;
-    Some(if mib.is_multiple_of(1024) { format!("{}G", mib >> 10) } else { format!("{mib}M") })
+    size::spelled(size::mib(size)? * by / over)
 }
 
 #[cfg(test)]
@@ -304,5 +249,6 @@ mod tests {
         assert_eq!(both("1G"), (Some("512M".into()), Some("2G".into())));
         assert_eq!(both("512M").1, Some("1G".into()));
         assert_eq!(both("much"), (None, None));
+        assert_eq!(both("1M"), (None, Some("2M".into())));
     }
 }

@@ -7,7 +7,7 @@ use crate::files;
 use crate::hash::Hasher;
 use crate::matrix::Matrix;
 use crate::plan::Cell;
-use crate::record::{sorted, Header, Part, Run, State, BISECT, CELLS, LAYOUT, MATRIX, PLAN};
+use crate::record::{sorted, Header, Part, Run, State, BISECT, CELLS, LAYOUT, LOG, MATRIX, PLAN};
 use crate::trial::{self, console, Trial, TRIAL};
 use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ pub fn merge(results: &Path, runs: Vec<Run>, command: Vec<String>) -> Result<Run
     let id = id(&first.header, &parts);
     files::create_dir(results)?;
     let to = results.join(&id);
-    // Bisections may have been added to it.
+    // Searches may have been added to it.
     let old = Run { dir: to.clone() };
     if old.header_file().is_file() {
         inputs.push(Input::read(old)?);
@@ -58,7 +58,7 @@ pub fn merge(results: &Path, runs: Vec<Run>, command: Vec<String>) -> Result<Run
     let trials = union(inputs.iter().map(|input| input.trials.iter().map(|(dir, _)| dir.clone())))?;
     let bisect_trials = inputs.iter().map(|i| Ok(i.run.bisect_trials()?.into_iter().map(|(dir, _)| dir)));
     let bisect_trials = union(bisect_trials.collect::<Result<Vec<_>>>()?)?;
-    let bisections = bisect_files(&inputs)?;
+    let searches = searches(&inputs)?;
 
     let half = files::half_dir(results)?;
     let run = Run { dir: half.path().to_owned() };
@@ -68,9 +68,10 @@ pub fn merge(results: &Path, runs: Vec<Run>, command: Vec<String>) -> Result<Run
     for (name, from) in &bisect_trials {
         take_folder(from, &run.dir.join(BISECT).join(CELLS).join(name))?;
     }
-    for (name, text) in &bisections {
-        files::create_dir(&run.dir.join(BISECT))?;
-        files::write(&run.dir.join(BISECT).join(name), text)?;
+    for (name, text) in &searches {
+        let path = run.dir.join(name);
+        path.parent().map(files::create_dir).transpose()?;
+        files::write(&path, text)?;
     }
     for name in [MATRIX, PLAN] {
         take(&inputs[0].run.dir.join(name), &run.dir.join(name))?;
@@ -159,27 +160,77 @@ fn union<D: IntoIterator<Item = PathBuf>>(all: impl IntoIterator<Item = D>) -> R
     Ok(union)
 }
 
-/// Results and logs of bisections. One that went on after it was copied is longer than its copy.
-fn bisect_files(inputs: &[Input]) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut all: BTreeMap<String, (Vec<u8>, PathBuf)> = BTreeMap::new();
-    for input in inputs {
-        for path in sorted(&input.run.dir.join(BISECT))?.into_iter().filter(|path| path.is_file()) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if trial::is_left_over(&name) {
-                continue;
-            }
-            let text = read(&path)?;
-            match all.get(&name) {
-                Some((known, _)) if known.starts_with(&text) => {}
-                Some((known, at)) if !text.starts_with(known) => {
-                    let (a, b) = (at.display(), path.display());
-                    return Err(Error::request(format!("{a} and {b} differ; leave out one of those runs")));
+/// A file that a search left in one of the inputs.
+struct Left {
+    path: PathBuf,
+    text: Vec<u8>,
+    /// How far the search was when it was written: the bytes of its log.
+    logged: usize,
+}
+
+/// Results and logs of bisections and all other searches, by their paths in a run. One that went on after it was copied
+/// has a longer log than its copy, and another result.
+fn searches(inputs: &[Input]) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut all: BTreeMap<PathBuf, Vec<Left>> = BTreeMap::new();
+    for folder in Run::search_folders() {
+        for input in inputs {
+            let mut files = BTreeMap::new();
+            for path in sorted(&input.run.dir.join(&folder))?.into_iter().filter(|path| path.is_file()) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if !trial::is_left_over(&name) {
+                    files.insert(name, (read(&path)?, path));
                 }
-                _ => drop(all.insert(name, (text, path))),
+            }
+            let sizes: BTreeMap<String, usize> = files.iter().map(|(n, (text, _))| (n.clone(), text.len())).collect();
+            for (name, (text, path)) in files {
+                let logged = logged(&name, &sizes);
+                all.entry(folder.join(name)).or_default().push(Left { path, text, logged });
             }
         }
     }
-    Ok(all.into_iter().map(|(name, (text, _))| (name, text)).collect())
+    // The logs first: where they differ, that is what is to be told, not what follows from it.
+    let (logs, results): (Vec<_>, Vec<_>) = all.into_iter().partition(|(name, _)| is_log(name));
+    logs.into_iter().chain(results).map(|(name, copies)| Ok((name, newest(copies)?))).collect()
+}
+
+/// The bytes that a file's search had logged; `sizes` are those of all files beside it.
+fn logged(name: &str, sizes: &BTreeMap<String, usize>) -> usize {
+    let Some(stem) = name.strip_suffix(".json") else { return sizes[name] };
+    let of = |stem: &str| {
+        let logs = sizes
+            .iter()
+            .filter(|(log, _)| log.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(LOG)));
+        logs.map(|(_, size)| size).sum()
+    };
+    match of(stem) {
+        // Over git each line of commits has a log, by another name: all that begin with the cell's.
+        0 => stem.rsplit_once('.').map_or(0, |(cell, _)| of(cell)),
+        own => own,
+    }
+}
+
+fn is_log(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(LOG.as_bytes())
+}
+
+/// The copy that has all that the others have.
+fn newest(mut copies: Vec<Left>) -> Result<Vec<u8>> {
+    copies.sort_by_key(|copy| copy.logged);
+    let Some(newest) = copies.pop() else { return Ok(Vec::new()) };
+    for copy in copies {
+        let has = if is_log(&newest.path) {
+            newest.text.starts_with(&copy.text)
+        } else {
+            newest.logged > copy.logged || newest.text == copy.text
+        };
+        if !has {
+            let (a, b) = (copy.path.display(), newest.path.display());
+            return Err(Error::request(format!(
+                "{a} and {b} differ: the search went on in both; remove one of the two, or leave out its run"
+            )));
+        }
+    }
+    Ok(newest.text)
 }
 
 /// What is known of the whole.

@@ -5,9 +5,12 @@ pub mod bisecting;
 pub mod journal;
 pub mod loads;
 pub mod merge;
+pub(crate) mod play;
 mod pool;
 pub mod reproducing;
 pub mod revisions;
+mod search;
+mod seeds;
 pub mod settling;
 pub mod summary;
 

@@ -62,9 +62,13 @@ pub fn differs(runner: &Runner<'_>, failed: &Failed<'_>, image: &str, request: &
     } else if failed.image != image {
         differs.push("the guest's programs are of another build".to_owned());
     }
-    let then: serde_json::Value = files::read_json(&failed.dir.join(REQUEST))?;
-    if serde_json::to_value(request).ok() != Some(then) {
-        differs.push("what is asked of the guest: mmtorture has changed since".to_owned());
+    let then: Option<serde_json::Value> = files::read_json_if_there(&failed.dir.join(REQUEST))?;
+    match then {
+        None => differs.push(format!("what was asked of the guest, maybe: its {REQUEST} is gone")),
+        Some(then) if serde_json::to_value(request).ok().as_ref() != Some(&then) => {
+            differs.push("what is asked of the guest: mmtorture has changed since".to_owned());
+        }
+        Some(_) => {}
     }
     Ok(differs)
 }

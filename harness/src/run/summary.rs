@@ -6,7 +6,7 @@ use crate::bisect::{Conclusion, Tally};
 use crate::oracle::{self, Finding};
 use crate::outcome::Outcome;
 use crate::plan::Cell;
-use crate::record::{Bisection, Header, Loads, Needs, Revisions, State, Verification};
+use crate::record::{Bisection, Header, Loads, Needs, Revisions, Searches, State, Verification};
 use crate::stats::median;
 use crate::table::table;
 use crate::trial::Trial;
@@ -277,6 +277,12 @@ pub fn loads(l: &Loads) -> String {
         };
     }
     text
+}
+
+/// What all searches over something else than a series came to, each after an empty line.
+pub fn searches(s: &Searches) -> String {
+    let texts = s.settings.iter().map(needs).chain(s.git.iter().map(revisions)).chain(s.workload.iter().map(loads));
+    texts.map(|text| format!("\n{text}")).collect()
 }
 
 /// The whole run.

@@ -1,6 +1,7 @@
 //! What the workload's files lie on.
 
-use super::{size, Acts, Dimension, Part, Settings};
+use super::{Acts, Dimension, Part, Settings};
+use crate::size;
 use mmtorture_protocol::Backing;
 
 /// mke2fs wants more room for a journal.

@@ -1,6 +1,7 @@
 //! The machine: processors, memory, nodes; and how the kernel shares the processors.
 
-use super::{size, Acts, Dimension, Part, Settings};
+use super::{Acts, Dimension, Part, Settings};
+use crate::size;
 use mmtorture_protocol::Shows;
 
 /// The kernels that we configure have room for this many (CONFIG_NR_CPUS).

@@ -1,7 +1,8 @@
 //! The memory control group that the workload runs in.
 
 use super::part::{write, write_if_there};
-use super::{size, Acts, Dimension, Part, Settings};
+use super::{Acts, Dimension, Part, Settings};
+use crate::size;
 use mmtorture_protocol::Memcg;
 
 /// In [`Memcg::DIR`]; a group of the second version has no such file, and moves no charges.

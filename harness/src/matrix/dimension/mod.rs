@@ -15,13 +15,11 @@ mod mthp;
 mod part;
 mod reclaim;
 mod shape;
-mod size;
 mod swap;
 mod thp;
 
 pub use part::Part;
 pub use shape::{BuildSetting, Shape};
-pub(crate) use size::mib;
 
 use crate::suggest::did_you_mean;
 

@@ -1,7 +1,8 @@
 //! What the guest swaps to.
 
 use super::part::write;
-use super::{size, Acts, Dimension, Part, Settings};
+use super::{Acts, Dimension, Part, Settings};
+use crate::size;
 use mmtorture_protocol::Swap;
 
 pub(super) const TABLE: &[Dimension] = &[Dimension {

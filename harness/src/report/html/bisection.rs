@@ -88,6 +88,12 @@ fn came_to(evidence: Evidence) -> String {
     }
 }
 
+/// What a search came to, in its own words.
+pub fn told(page: &mut String, what: &str, words: &str) {
+    let words = html(words);
+    let _ = writeln!(page, "<div class=\"bisection\"><h4>{what}</h4><pre>{words}</pre></div>");
+}
+
 /// Which settings a bug needs.
 pub fn settings(page: &mut String, needs: &Needs) {
     let _ = writeln!(

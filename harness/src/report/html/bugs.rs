@@ -5,6 +5,7 @@ use super::super::dimensions::setting;
 use super::super::text::{self, html};
 use super::{bisection, page, parts};
 use crate::decoded::Symbolized;
+use crate::run::summary;
 use crate::stats::median;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -71,6 +72,12 @@ fn article(page: &mut String, account: &Account, n: usize, bug: &Bug, by_id: &BT
     }
     for needs in account.needs(bug) {
         bisection::settings(page, needs);
+    }
+    for found in account.revisions(bug) {
+        bisection::told(page, "Commits", &summary::revisions(found));
+    }
+    for found in account.loads(bug) {
+        bisection::told(page, "How soon loads show it", &summary::loads(found));
     }
     let open = if n < UNFOLDED { " open" } else { "" };
     if let Some(decoded) = &bug.decoded {

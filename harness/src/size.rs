@@ -36,9 +36,55 @@ impl FromStr for Size {
     }
 }
 
+/// More MiB than any host of ours has; a bound against a slip of the pen.
+const MAX_MIB: u64 = 1 << 20;
+
+/// `320M` or `2G` in MiB, as settings have it. `1024M` is refused where `1G` says the same, or one size would be two cells.
+pub fn mib(text: &str) -> Option<u64> {
+    let mib = text.parse::<Size>().ok()?.0 >> 20;
+    (spelled(mib)? == text).then_some(mib)
+}
+
+/// So many MiB in the one way to write them; `None` if that is no setting.
+pub fn spelled(mib: u64) -> Option<String> {
+    let text = if mib.is_multiple_of(1024) { format!("{}G", mib >> 10) } else { format!("{mib}M") };
+    (1..=MAX_MIB).contains(&mib).then_some(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_have_one_spelling() {
+        assert_eq!((mib("320M"), mib("2G"), mib("1024G")), (Some(320), Some(2048), Some(1 << 20)));
+        let wrong = [
+            "2048M",
+            "0M",
+            "0G",
+            "2g",
+            "2",
+            "G",
+            "",
+            "2.5G",
+            "99999999G",
+            "\u{e9}",
+            "02G",
+            "1T",
+            "1025G",
+            "327680K",
+            "335544320",
+            "+1G",
+        ];
+        for wrong in wrong {
+            assert_eq!(mib(wrong), None, "{wrong:?}");
+        }
+        assert_eq!(
+            (spelled(512), spelled(1536), spelled(2048)),
+            (Some("512M".into()), Some("1536M".into()), Some("2G".into()))
+        );
+        assert_eq!((spelled(0), spelled(MAX_MIB + 1)), (None, None));
+    }
 
     #[test]
     fn sizes_are_read_and_shown() {
