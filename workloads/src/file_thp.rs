@@ -3,9 +3,11 @@
 //!
 //! Kernel paths (CONFIG_READ_ONLY_THP_FOR_FS): collapse_file() of a file that is no tmpfs, by MADV_COLLAPSE;
 //! filemap_map_pmd(), retract_page_tables(), the truncation of huge pages by do_dentry_open() for writing
-//! (filemap_nr_thps()), split of huge page cache pages under reclaim. Races: collapse against faults, zaps, exits and
-//! the writer's open. On a tmpfs the huge pages are shmem's, which is the same but for the last. Shown by:
-//! thp_collapse_alloc, thp_file_alloc or thp_file_mapped.
+//! (filemap_nr_thps()), split of huge page cache pages under reclaim. Races: collapse against faults, zaps and exits. On a
+//! tmpfs the huge pages are shmem's. Shown by: thp_collapse_alloc, thp_file_alloc or thp_file_mapped.
+//!
+//! Nobody maps the text any more when it is opened for writing: until Linux 6.1 at least do_dentry_open(), which truncates
+//! under the mapping's invalidate_lock, and collapse_file(), which reads ahead under locked pages, wait for each other for ever.
 
 use crate::board::ops;
 use crate::host::Host;
@@ -21,7 +23,6 @@ use crate::window::Window;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::time::Duration;
 
 /// The table's entry.
 pub struct FileThp;
@@ -102,8 +103,8 @@ fn program(life: &mut Life<'_>, scratch: &Scratch, pages: usize, seed: u64) {
                 life.check(FORK, "fork", forked)
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(life.rng.between(20, 200) as u64));
-        // ETXTBSY is for what is executed, not for what is mapped: this drops the huge pages under the readers.
+        life.reap(&readers);
+        // ETXTBSY is for what is executed, not for what was mapped: this drops the huge pages.
         let again = |flags| rustix::fs::open(&link, flags | OFlags::CLOEXEC, Mode::empty());
         if let Some(writer) =
             life.check_or(WRITABLE, "open for writing", again(OFlags::RDWR), &[Errno::ACCESS, Errno::PERM])
@@ -114,7 +115,6 @@ fn program(life: &mut Life<'_>, scratch: &Scratch, pages: usize, seed: u64) {
             }
             life.check(SYNC, "fsync", rustix::fs::fsync(&writer));
         }
-        life.reap(&readers);
         if let Some(new) = life.check(READ_ONLY, "open for reading", again(OFlags::RDONLY)) {
             // The link must stay one to the file.
             let _ = rustix::io::dup2(&new, &mut reader);

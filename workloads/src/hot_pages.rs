@@ -1,5 +1,5 @@
 //! `hot-pages`: a handful of pages that several threads of a process read and write all the time, while everything is done to
-//! them that the kernel knows: forks, page-out, protection, lazy freeing, migration.
+//! them that the kernel knows: forks, page-out, protection, migration.
 //!
 //! Kernel paths: wp_page_copy() and do_wp_page() under threads, do_swap_page() of one entry by several threads at once,
 //! copy_pte_range() and copy_nonpresent_pte() under writers, try_to_unmap() with and without deferred flushes, the huge

@@ -85,9 +85,7 @@ impl<'a> Life<'a> {
 
     /// Reports what must not be.
     pub fn violation(&self, kind: &str, detail: &str) {
-        let mut detail = format!("{}: {detail}", self.who);
-        let end = (0..=MAX_DETAIL.min(detail.len())).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or(0);
-        detail.truncate(end);
+        let detail = clipped(format!("{}: {detail}", self.who));
         let report = Report::Violation { kind: kind.to_owned(), detail };
         if let Ok(mut line) = serde_json::to_vec(&report) {
             line.push(b'\n');
@@ -157,6 +155,13 @@ impl<'a> Life<'a> {
             }
         });
     }
+}
+
+/// A detail, cut off where it is too long for a violation.
+pub fn clipped(mut detail: String) -> String {
+    let end = (0..=MAX_DETAIL.min(detail.len())).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or(0);
+    detail.truncate(end);
+    detail
 }
 
 /// A thread that does its work and returns.

@@ -21,6 +21,7 @@ mod job;
 mod kbuild_lite;
 mod ksm_merge_fork;
 mod ledger;
+mod left;
 mod life;
 mod memcg_audit;
 mod memcg_move;

@@ -86,17 +86,12 @@ impl Life<'_> {
         self.check(op, "a scratch file", scratch.file(pages, memfd))
     }
 
-    /// Lets private pages go whose one writer this is, at once or when memory is needed (MADV_FREE). Of the latter, many are
-    /// written to again at once, and must be kept for that.
-    pub fn let_go(&mut self, op: Op, window: &Window, ledger: &Ledger, range: Range<usize>) {
+    /// Lets private pages go whose one writer this is. At once: of what is let go lazily (MADV_FREE) other threads may see the
+    /// old contents when the writer has written to a new page already. Reclaim clears the entry first and flushes TLBs later,
+    /// once for many pages (try_to_unmap_flush()), and a fault does not wait for that. `fsx-mm` lets go lazily.
+    pub fn let_go(&self, op: Op, window: &Window, ledger: &Ledger, range: Range<usize>) {
         range.clone().for_each(|page| ledger.forget(page));
-        if self.rng.percent(50) {
-            self.check(op, "madvise(MADV_DONTNEED)", window.advise(range, libc::MADV_DONTNEED));
-            return;
-        }
-        self.advise_window(op, window, range.clone(), libc::MADV_FREE);
-        let again = self.rng.span(range.len(), range.len());
-        self.put(window, ledger, range.start + again.start..range.start + again.end);
+        self.check(op, "madvise(MADV_DONTNEED)", window.advise(range, libc::MADV_DONTNEED));
     }
 
     /// A ledger for `pages` pages; `None` under pressure.

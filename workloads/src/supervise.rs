@@ -7,7 +7,7 @@
 use crate::audit::Audit;
 use crate::board::{Board, Op};
 use crate::host;
-use crate::life::Life;
+use crate::life::{clipped, Life};
 use crate::mix::Plan;
 use crate::output::Output;
 use crate::process;
@@ -320,8 +320,9 @@ impl Supervisor<'_> {
     }
 
     fn stuck(&mut self) {
-        let detail = format!("processes are left {} s after SIGKILL", REAP_PATIENCE.as_secs());
-        self.violation("workload-stuck", detail);
+        let left = crate::left::processes().join(" | ");
+        let detail = format!("processes are left {} s after SIGKILL: {left}", REAP_PATIENCE.as_secs());
+        self.violation("workload-stuck", clipped(detail));
     }
 
     /// Kills and reaps everything; whether nothing is left.
