@@ -173,11 +173,11 @@ detection: build
 # Five minutes of each load at most.
 COMPARISON := $(CURDIR)/target/comparison
 compare: build
-	$(CARGO) build --release --locked --quiet --workspace --example compare
+	$(CARGO) build --release --locked --quiet --workspace --example side_by_side
 	rm -rf $(COMPARISON)
 	-$(BIN)/mmtorture run matrices/compare.yaml --no-bisect --results $(COMPARISON)
 	-$(BIN)/mmtorture run matrices/compare-topics.yaml --no-bisect --results $(COMPARISON)
-	$(BIN)/examples/compare docs/comparison.md $$(git rev-parse --short=12 HEAD) $(COMPARISON)
+	$(BIN)/examples/side_by_side docs/comparison.md $$(git rev-parse --short=12 HEAD) $(COMPARISON)
 
 # Prints every log that is named otherwise, then the figures.
 corpus:

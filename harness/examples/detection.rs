@@ -4,7 +4,8 @@
 //! patch of the series, and of the bare source; their trials are taken together. COMMIT is told as it is. In DOCUMENT, what
 //! is below the line [`MARK`] is replaced.
 
-use anyhow::Context as _;
+mod document;
+
 use mmtorture_harness::outcome::Outcome;
 use mmtorture_harness::record;
 use mmtorture_harness::report::text;
@@ -27,19 +28,7 @@ fn main() -> ExitCode {
         eprintln!("usage: detection DOCUMENT SERIES COMMIT RESULTS");
         return ExitCode::from(2);
     };
-    let made = table(Path::new(series), commit, Path::new(results)).and_then(|table| {
-        let text = std::fs::read_to_string(document).with_context(|| format!("cannot read {document}"))?;
-        let (above, _) =
-            text.split_once(MARK).with_context(|| format!("{document}: expected a line {}", MARK.trim()))?;
-        std::fs::write(document, format!("{above}{MARK}\n{table}")).with_context(|| format!("cannot write {document}"))
-    });
-    match made {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::from(2)
-        }
-    }
+    document::remake(document, MARK, table(Path::new(series), commit, Path::new(results)))
 }
 
 fn table(series: &Path, commit: &str, results: &Path) -> anyhow::Result<String> {

@@ -1,8 +1,10 @@
 //! What several workloads find in the same kernels, side by side: the table of docs/comparison.md.
 //!
-//! Usage: `compare DOCUMENT COMMIT RESULTS`. The runs in RESULTS have trials of `base` and of broken kernels, each under
+//! Usage: `side_by_side DOCUMENT COMMIT RESULTS`. The runs in RESULTS have trials of `base` and of broken kernels, each under
 //! every workload. What a workload finds in `base` as well is not counted: it says nothing about a patch. COMMIT is told as
 //! it is. In DOCUMENT, what is below the line [`MARK`] is replaced.
+
+mod document;
 
 use anyhow::Context as _;
 use mmtorture_harness::outcome::Outcome;
@@ -23,22 +25,10 @@ const WITHIN: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let [document, commit, results] = &args[..] else {
-        eprintln!("usage: compare DOCUMENT COMMIT RESULTS");
+        eprintln!("usage: side_by_side DOCUMENT COMMIT RESULTS");
         return ExitCode::from(2);
     };
-    let made = table(commit, Path::new(results)).and_then(|table| {
-        let text = std::fs::read_to_string(document).with_context(|| format!("cannot read {document}"))?;
-        let (above, _) =
-            text.split_once(MARK).with_context(|| format!("{document}: expected a line {}", MARK.trim()))?;
-        std::fs::write(document, format!("{above}{MARK}\n{table}")).with_context(|| format!("cannot write {document}"))
-    });
-    match made {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::from(2)
-        }
-    }
+    document::remake(document, MARK, table(commit, Path::new(results)))
 }
 
 /// A trial and the workload of its cell.
