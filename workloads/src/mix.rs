@@ -194,19 +194,15 @@ impl Rota {
 
     /// Which turn it is after `elapsed`.
     pub fn turn(&self, elapsed: Duration) -> u32 {
-        let round: u64 = TURNS.iter().map(|(_, ms)| ms).sum();
-        let (rounds, mut left) = (elapsed.as_millis() as u64 / round, elapsed.as_millis() as u64 % round);
-        let over = TURNS.iter().take_while(|&&(_, ms)| {
-            let over = left >= ms;
-            left = left.saturating_sub(ms);
-            over
-        });
-        rounds as u32 * TURNS.len() as u32 + over.count() as u32
+        let round = milliseconds(TURNS.len());
+        let elapsed = elapsed.as_millis() as u64;
+        let over = (1..TURNS.len()).filter(|&turns| elapsed % round >= milliseconds(turns)).count();
+        (elapsed / round) as u32 * TURNS.len() as u32 + over as u32
     }
 
     /// When the turn after `turn` begins.
     pub fn ends(&self, turn: u32) -> Duration {
-        Duration::from_millis(sum_until(turn as usize + 1, |&(_, ms)| ms))
+        Duration::from_millis(milliseconds(turn as usize + 1))
     }
 
     /// Whether a part is on duty. A part that is drawn twice for a turn leaves the others that much more room.
@@ -215,6 +211,11 @@ impl Rota {
         let turn = turn as usize;
         (drawn(turn)..drawn(turn + 1)).any(|at| self.order[at % self.order.len()] == part)
     }
+}
+
+/// How long the first `turns` turns take.
+fn milliseconds(turns: usize) -> u64 {
+    sum_until(turns, |&(_, ms)| ms)
 }
 
 /// The sum of something of the first `until` turns.
