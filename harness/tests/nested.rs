@@ -22,7 +22,7 @@ fn share() -> PathBuf {
 }
 
 /// How often a test is tried. Only what [`Lost`] tells is a reason to try again.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 5;
 
 /// Nothing was proven: the testbed's processors are emulated, and now and then a guest stands still there, or the bed
 /// itself does (docs/testbed.md has the odds).
@@ -71,8 +71,11 @@ fn torture(bed: &Testbed, bench: &Bench, lines: &str, options: &[&str]) -> Resul
     Ok(trials)
 }
 
-/// Whether a guest stood still without a word, or its processor gave up.
+/// Whether a guest stood still without a word, was too slow for what it had to do, or its processor gave up.
 fn is_lost(trial: &Value) -> bool {
+    if trial["outcome"] == "not-exercised" {
+        return true;
+    }
     let silent = ["hang", "boot-failure"].iter().any(|&outcome| trial["outcome"] == outcome);
     let findings = trial["findings"].as_array().is_some_and(|findings| !findings.is_empty());
     silent && !findings || ["triple-fault", "internal-error"].iter().any(|&kind| trial["ending"]["kind"] == kind)
@@ -110,12 +113,13 @@ fn the_base_kernel_runs_clean_on_one_two_and_four_vcpus() {
     });
 }
 
-/// The odds are those of the demo: docs/figures.md.
+/// A race in a guest of a guest: six of six trials met it, after 2 to 28 s and 16 on average, one did not in 60 s on a
+/// busy host. At a mean of 60 s, five attempts of 180 s miss it once in three million.
 #[test]
 fn a_broken_series_fails_as_it_does_under_qemu() {
     prove(|bed| {
         let series = repository().join("series/delay-rmap").display().to_string();
-        let lines = format!("series: ['{series}']\nvariants: [all]\nseconds: 60");
+        let lines = format!("series: ['{series}']\nvariants: [all]\nseconds: 180");
         // QEMU first: what it says is what is to be said.
         let bench = Bench::new();
         let matrix = bench.matrix(&lines).display().to_string();
@@ -126,6 +130,9 @@ fn a_broken_series_fails_as_it_does_under_qemu() {
         let bench = Bench::within(&share());
         let ours = torture(bed, &bench, &lines, &[])?;
         let (folder, trial) = &ours[0];
+        if trial["outcome"] == "pass" {
+            return Err(Lost("the race was not met".to_owned()));
+        }
         assert_eq!(signature(trial), theirs);
         for file in ["console.log.zst", "events.jsonl", "request.json", "machine.json", "machine.log"] {
             assert!(folder.join(file).exists(), "no {file} in {}", folder.display());
