@@ -27,7 +27,7 @@ const AT_ONCE: usize = 2;
 /// itself the pressure that the others want, and takes most of the processors' time from whomever it is on duty with;
 /// `fsx-mm` meets by sequences what the others must meet by chance.
 const WEIGHTS: &[(&str, u32)] =
-    &[("anon-churn", 3), ("fsx-mm", 4), ("kbuild-lite", 2), ("thp-split-collapse", 2), ("hot-pages", 3), ("idle", 0)];
+    &[("anon-churn", 3), ("fsx-mm", 6), ("kbuild-lite", 2), ("thp-split-collapse", 2), ("hot-pages", 3), ("idle", 0)];
 
 /// One workload of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

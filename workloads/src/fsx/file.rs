@@ -66,19 +66,12 @@ impl Mapped {
     /// One step, and a look at what it touched by another way. `None` ends the process.
     fn step(&mut self, life: &mut Life<'_>) -> Option<()> {
         let at = self.focus.next(life, FILE_PAGES);
-        let by = life.rng.below(2);
+        let by = self.focus.mapping(life);
         let through = &self.shared[by];
         match life.rng.below(24) {
             0..=3 => {
-                if life.rng.percent(50) {
-                    // Then it is the processor alone that knows of the write, where the file system need not be asked.
-                    self.populate(life, at.clone(), by);
-                }
-                self.history.add("write", &at);
-                for page in at.clone() {
-                    self.model.write(page, &self.shared[by], page);
-                }
-                life.did_n(Op::FILL, at.len() as u64);
+                let populate = life.rng.percent(50);
+                self.write(life, at.clone(), by, populate);
             }
             4 => self.write_by_call(life, at.start)?,
             5 | 6 => self.write_copies(life, at.clone()),
@@ -113,6 +106,11 @@ impl Mapped {
                     // Of the private mapping's copies a hole takes none (shmem_fallocate(), ext4_punch_hole()).
                     self.history.add("hole", &at);
                     self.model.clear(at.clone());
+                    // A new page of shmem's is clean until somebody tells it of a write; one from swap is dirty at once
+                    // (shmem_swapin_folio()), and of one on a disk the file system hears (do_page_mkwrite()).
+                    if life.rng.percent(60) {
+                        self.write(life, at.clone(), by, true);
+                    }
                 }
             }
             17 => self.truncate(life, at.start)?,
@@ -138,6 +136,19 @@ impl Mapped {
         }
         let seen = if life.rng.percent(60) { at } else { place(life, FILE_PAGES) };
         self.look(life, &seen)
+    }
+
+    /// Writes by a shared mapping. If the pages were mapped before, for reading, it is the processor alone that knows of the
+    /// write, where the file system need not be asked.
+    fn write(&mut self, life: &Life<'_>, range: Range<usize>, by: usize, populate: bool) {
+        if populate {
+            self.populate(life, range.clone(), by);
+        }
+        self.history.add("write", &range);
+        life.did_n(Op::FILL, range.len() as u64);
+        for page in range {
+            self.model.write(page, &self.shared[by], page);
+        }
     }
 
     /// Has pages mapped, for reading, that are not (MADV_POPULATE_READ, since Linux 5.14).

@@ -102,13 +102,15 @@ struct Focus {
     at: Range<usize>,
     /// How many steps are still to be there.
     left: usize,
+    /// Which of two mappings most of them are made in: what one mapping's entries say, the other's do not.
+    by: usize,
 }
 
 impl Focus {
     /// Where the next step is.
     fn next(&mut self, life: &mut Life<'_>, pages: usize) -> Range<usize> {
         if self.left == 0 {
-            *self = Self { at: place(life, pages), left: life.rng.between(2, 2 * IN_A_ROW) };
+            *self = Self { at: place(life, pages), left: life.rng.between(2, 2 * IN_A_ROW), by: life.rng.below(2) };
         }
         self.left -= 1;
         // Now and then a part of it only, so that not all of its pages have gone through the same.
@@ -117,6 +119,15 @@ impl Focus {
         }
         let part = life.rng.span(self.at.len(), self.at.len());
         self.at.start + part.start..self.at.start + part.end
+    }
+
+    /// Which of two mappings the step is made in.
+    fn mapping(&self, life: &mut Life<'_>) -> usize {
+        if life.rng.percent(80) {
+            self.by
+        } else {
+            1 - self.by
+        }
     }
 }
 
