@@ -10,7 +10,7 @@ PACKAGES := qemu-system-x86 linux-source-6.1 gcc libc6-dev binutils make flex bi
 
 .PHONY: help setup build demo test lint unit e2e suites bed nested drgn proof fuzz figures-vmm figures-build figures-cover \
 	figures-bisect figures-report figure-symbols corpus run-kill bisect-kill fuzz-oracle bench-oracle dimensions-slow validators \
-	report-browser slurm detection compare
+	report-browser slurm detection compare controls
 
 help:
 	@echo 'make demo    set up, build, run matrices/demo.yaml: finds a bug and names the patch'
@@ -18,6 +18,7 @@ help:
 	@echo 'make proof   the figures of docs/figures.md: 30 trials, 25 minutes'
 	@echo 'make detection  docs/detection.md: known breakages under the general mix, an hour and 24 kernels'
 	@echo 'make compare    docs/comparison.md: the same kernels under stress-ng and the selftests, five hours'
+	@echo 'make controls   good kernels under the general mix: three guests at once for an hour'
 	@echo 'make corpus  how the oracle names real crash logs, if MMTORTURE_CORPUS or ../shared/corpus/oops has any'
 	@echo 'make fuzz-oracle, make bench-oracle'
 	@echo 'make run-kill        a run killed at KILLS moments (50), resumed and checked: ten minutes'
@@ -178,6 +179,10 @@ compare: build
 	-$(BIN)/mmtorture run matrices/compare.yaml --no-bisect --results $(COMPARISON)
 	-$(BIN)/mmtorture run matrices/compare-topics.yaml --no-bisect --results $(COMPARISON)
 	$(BIN)/examples/side_by_side docs/comparison.md $$(git rev-parse --short=12 HEAD) $(COMPARISON)
+
+# Its exit status says whether they stayed quiet.
+controls: build
+	$(BIN)/mmtorture run matrices/controls.yaml --no-bisect --jobs 3
 
 # Prints every log that is named otherwise, then the figures.
 corpus:
