@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::time::Duration;
 
 /// Threads of a process that are told.
 const THREADS: usize = 6;
@@ -9,7 +10,14 @@ const THREADS: usize = 6;
 /// Frames of a thread that are told: the innermost ones.
 const FRAMES: usize = 12;
 
-/// A line for each process that was forked from this one, or from one that was: state, name, and where its threads are.
+/// How often they are looked at: of one that has a processor at the moment, the kernel tells no stack.
+const LOOKS: usize = 8;
+
+/// The time from one look to the next.
+const BETWEEN: Duration = Duration::from_millis(40);
+
+/// A line for each process that was forked from this one, or from one that was: name, state, and of each thread how much
+/// processor time it got while it was looked at, and where it is. Takes a third of a second.
 pub fn processes() -> Vec<String> {
     let own = std::process::id();
     let all: Vec<Status> = numbers("/proc").into_iter().filter_map(Status::read).collect();
@@ -25,7 +33,13 @@ pub fn processes() -> Vec<String> {
             None => false,
         })
     };
-    all.iter().filter(|status| status.pid != own && forked(status)).map(describe).collect()
+    let left: Vec<_> = all.iter().filter(|status| status.pid != own && forked(status)).collect();
+    let mut threads: Vec<Vec<Thread>> = left.iter().map(|status| Thread::all(status.pid)).collect();
+    for _ in 0..LOOKS {
+        std::thread::sleep(BETWEEN);
+        threads.iter_mut().flatten().for_each(Thread::look);
+    }
+    left.iter().zip(&threads).map(|(status, threads)| describe(status, threads)).collect()
 }
 
 struct Status {
@@ -46,14 +60,60 @@ impl Status {
     }
 }
 
-fn describe(status: &Status) -> String {
+fn describe(status: &Status, threads: &[Thread]) -> String {
     let mut line = format!("{} (pid {}) {}", status.name, status.pid, status.state);
-    for thread in numbers(&format!("/proc/{}/task", status.pid)).into_iter().take(THREADS) {
-        // For root, and where the kernel has CONFIG_STACKTRACE.
-        let stack = fs::read_to_string(format!("/proc/{}/task/{thread}/stack", status.pid)).unwrap_or_default();
-        let _ = write!(line, "; {thread}: {}", frames(&stack));
+    for thread in threads {
+        let [user, system] = thread.ran();
+        let _ = write!(line, "; {}: {}", thread.number, thread.frames);
+        if user + system > 0 {
+            let _ = write!(line, " ({user} ticks as user, {system} as system)");
+        }
     }
     line
+}
+
+/// What was seen of a thread.
+struct Thread {
+    folder: String,
+    number: u32,
+    frames: String,
+    /// Clock ticks as user and as system: at first, and now.
+    ticks: [Option<[u64; 2]>; 2],
+}
+
+impl Thread {
+    fn all(pid: u32) -> Vec<Self> {
+        let folder = format!("/proc/{pid}/task");
+        let new = |number| {
+            let folder = format!("{folder}/{number}");
+            let mut thread = Self { folder, number, frames: String::new(), ticks: [None; 2] };
+            thread.look();
+            thread.ticks[0] = thread.ticks[1];
+            thread
+        };
+        numbers(&folder).into_iter().take(THREADS).map(new).collect()
+    }
+
+    fn look(&mut self) {
+        if self.frames.is_empty() {
+            // For root, and where the kernel has CONFIG_STACKTRACE.
+            self.frames = frames(&fs::read_to_string(format!("{}/stack", self.folder)).unwrap_or_default());
+        }
+        self.ticks[1] = fs::read_to_string(format!("{}/stat", self.folder)).ok().and_then(|stat| ticks(&stat));
+    }
+
+    /// Ticks since the first look.
+    fn ran(&self) -> [u64; 2] {
+        let [Some(before), Some(now)] = self.ticks else { return [0; 2] };
+        [0, 1].map(|i| now[i].saturating_sub(before[i]))
+    }
+}
+
+/// utime and stime of /proc/PID/stat (proc(5)).
+fn ticks(stat: &str) -> Option<[u64; 2]> {
+    // The name in parentheses may hold anything; utime is the twelfth after it.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace().skip(11);
+    Some([fields.next()?.parse().ok()?, fields.next()?.parse().ok()?])
 }
 
 /// The functions of /proc/PID/stack, whose lines are `[<0>] function+0x1/0x2`.
@@ -81,6 +141,23 @@ mod tests {
         child.wait().unwrap();
         let of = |pid: u32| all.iter().any(|line| line.contains(&format!("(pid {pid})")));
         assert!(of(child.id()) && !of(std::process::id()) && !of(1), "{all:#?}");
+    }
+
+    #[test]
+    fn who_runs_is_told_how() {
+        let mut child = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let all = processes();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let line = all.iter().find(|line| line.contains(&format!("(pid {})", child.id()))).unwrap();
+        assert!(line.contains("ticks as user"), "{line}");
+    }
+
+    #[test]
+    fn ticks_come_after_any_name() {
+        let stat = "7 (a ) b) R 1 7 7 0 -1 4194304 100 0 0 0 21 4 0 0 20 0 1 0 9";
+        assert_eq!(ticks(stat), Some([21, 4]));
+        assert_eq!(ticks("7 (a"), None);
     }
 
     #[test]

@@ -200,17 +200,10 @@ impl Supervisor<'_> {
                 slot.dismissed = true;
             }
         }
-        let patience = Instant::now() + REAP_PATIENCE;
-        while !self.reap() {
-            if Instant::now() >= patience {
-                self.stuck();
-                return None;
-            }
-            if let Some(signal) = self.wait(signals, patience) {
-                return Some(signal);
-            }
+        let (gone, asked) = self.bury(signals);
+        if !gone || asked.is_some() {
+            return asked;
         }
-        self.listen();
         self.audit();
         None
     }
@@ -333,21 +326,27 @@ impl Supervisor<'_> {
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
             }
         }
+        self.bury(signals).0
+    }
+
+    /// Kills and reaps until nobody is left, with patience; whether that is so, and a signal that meanwhile asked to stop.
+    fn bury(&mut self, signals: &OwnedFd) -> (bool, Option<i32>) {
         let patience = Instant::now() + REAP_PATIENCE;
+        let mut asked = None;
         let mut gone = self.reap();
         while !gone && Instant::now() < patience {
-            // Those whose parents died are ours, and nobody killed them: a suite's programs start others.
+            // Those whose parents died are ours, and it may be that nobody killed them: a suite's programs start others.
             for child in process::children() {
                 let _ = rustix::process::kill_process(child, Signal::KILL);
             }
-            self.wait(signals, patience.min(Instant::now() + Duration::from_millis(100)));
+            asked = asked.or(self.wait(signals, patience.min(Instant::now() + Duration::from_millis(100))));
             gone = self.reap();
         }
         self.listen();
         if !gone {
             self.stuck();
         }
-        gone
+        (gone, asked)
     }
 
     /// Passes on what the processes complained of.
