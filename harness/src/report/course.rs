@@ -27,7 +27,7 @@ pub fn course(patches: usize, entries: &[Entry]) -> Vec<Step> {
     let mut play = Play::new(patches, aim);
     let trials = entries.iter().filter_map(|entry| {
         let Entry::Trial { of, evidence, cost, beside, .. } = entry else { return None };
-        play.replay(*of, *evidence, *cost, *beside);
+        play.learn(*of, *evidence, *cost, *beside);
         let posterior = play.bisect.posterior();
         let posterior = posterior.patches.iter().chain([&posterior.none]).map(|suspect| suspect.mass).collect();
         Some(Step { of: *of, evidence: *evidence, cost: *cost, posterior })

@@ -260,19 +260,19 @@ impl<'a> Session<'a> {
         for entry in entries {
             let Entry::Trial { of, seed, cell, evidence, cost, beside } = entry else { continue };
             self.seed = self.seed.max(seed.saturating_add(1));
-            self.play.replay(*of, *evidence, *cost, *beside);
+            self.play.learn(*of, *evidence, *cost, *beside);
             self.remember(*of, *seed, cell, *evidence);
         }
     }
 
     fn learn(&mut self, of: Of, seed: u64, cell: &str, evidence: Evidence, cost: f64) -> Result<()> {
         self.journal.add(&Entry::Trial { of, seed, cell: cell.to_owned(), evidence, cost, beside: 0.0 })?;
-        self.note(of, seed, cell, evidence, cost);
+        self.note(of, seed, cell, evidence, cost, 0.0);
         Ok(())
     }
 
-    fn note(&mut self, of: Of, seed: u64, cell: &str, evidence: Evidence, cost: f64) {
-        self.play.learn(of, evidence, cost);
+    fn note(&mut self, of: Of, seed: u64, cell: &str, evidence: Evidence, cost: f64, beside: f64) {
+        self.play.learn(of, evidence, cost, beside);
         self.remember(of, seed, cell, evidence);
     }
 
@@ -349,8 +349,7 @@ impl<'a> Session<'a> {
             |_| Ok(()),
         )?;
         for (of, seed, cell, evidence, cost, beside) in done {
-            self.play.boots.add(beside);
-            self.note(of, seed, &cell, evidence, cost);
+            self.note(of, seed, &cell, evidence, cost, beside);
         }
         Ok(())
     }

@@ -43,21 +43,17 @@ impl Play {
         Self { bisect: Bisect::new(suspects, aim), boots: Mean::new(BOOT) }
     }
 
-    /// A trial of that kernel came to this.
-    pub(super) fn learn(&mut self, of: Of, evidence: Evidence, cost: f64) {
+    /// A trial of that kernel came to this, just now or when the log was written: a search that was killed goes on as one that
+    /// was not. `cost` is all of its seconds, 0 if an earlier search paid; `beside` those that were not torture.
+    pub(crate) fn learn(&mut self, of: Of, evidence: Evidence, cost: f64, beside: f64) {
+        if cost > 0.0 && evidence != Evidence::Unbuildable {
+            self.boots.add(beside);
+        }
         match of {
             Of::Prefix(version) => self.bisect.record(version, evidence, cost),
             Of::Without(_) | Of::Switched(_) | Of::Load(_) => self.bisect.spend(cost),
         }
-    }
-
-    /// The same off a log, as if it had just been seen.
-    pub(crate) fn replay(&mut self, of: Of, evidence: Evidence, cost: f64, beside: f64) {
-        if cost > 0.0 && evidence != Evidence::Unbuildable {
-            self.boots.add(beside);
-        }
-        self.learn(of, evidence, cost);
-        // The horizon comes nearer at the same trials as it did.
+        // The horizon comes nearer at the same trials in either case.
         self.bisect.look(self.boots.get());
     }
 }
