@@ -1,5 +1,7 @@
 //! Who does not die, and where in the kernel they are: all that can be said of a process that SIGKILL does not end.
 
+use rustix::process::Pid;
+use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity, CpuSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
@@ -10,7 +12,7 @@ const THREADS: usize = 6;
 /// Frames of a thread that are told: the innermost ones.
 const FRAMES: usize = 12;
 
-/// How often they are looked at: of one that has a processor at the moment, the kernel tells no stack.
+/// How often they are looked at.
 const LOOKS: usize = 8;
 
 /// The time from one look to the next.
@@ -35,6 +37,7 @@ pub fn processes() -> Vec<String> {
     };
     let left: Vec<_> = all.iter().filter(|status| status.pid != own && forked(status)).collect();
     let mut threads: Vec<Vec<Thread>> = left.iter().map(|status| Thread::all(status.pid)).collect();
+    let _shared = OneProcessor::share(threads.iter().flatten());
     for _ in 0..LOOKS {
         std::thread::sleep(BETWEEN);
         threads.iter_mut().flatten().for_each(Thread::look);
@@ -70,6 +73,34 @@ fn describe(status: &Status, threads: &[Thread]) -> String {
         }
     }
     line
+}
+
+/// Of a thread that has a processor at the moment, the kernel tells no stack (unwind_start()): so for a while all share one,
+/// and whoever reads has it.
+struct OneProcessor {
+    before: Option<CpuSet>,
+}
+
+impl OneProcessor {
+    fn share<'a>(threads: impl Iterator<Item = &'a Thread>) -> Self {
+        let before = sched_getaffinity(None).ok();
+        let mut one = CpuSet::new();
+        one.set(sched_getcpu());
+        let who = threads.filter_map(|thread| Pid::from_raw(i32::try_from(thread.number).ok()?));
+        for who in std::iter::once(None).chain(who.map(Some)) {
+            // Who has ended meanwhile needs none.
+            let _ = sched_setaffinity(who, &one);
+        }
+        Self { before }
+    }
+}
+
+impl Drop for OneProcessor {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = sched_setaffinity(None, before);
+        }
+    }
 }
 
 /// What was seen of a thread.

@@ -14,6 +14,9 @@ use std::os::fd::OwnedFd;
 /// Pages between two updates of a counter: few enough that it moves even where memory is slow.
 const STEP: usize = 256;
 
+/// About how many runs of pages one move_pages(2) sends to different nodes.
+const RUNS: usize = 8;
+
 impl Life<'_> {
     /// Maps patterned memory, see [`Patterned::map`]; `None` under pressure.
     pub fn map(&self, pages: usize, align: usize, key: u64) -> Option<Patterned> {
@@ -132,10 +135,21 @@ impl Life<'_> {
         }
     }
 
-    /// move_pages(2) of a part of a window, each page to any of `nodes` nodes: half of them are not there already.
+    /// move_pages(2) of a part of a window, runs of pages to any of `nodes` nodes: half of them are not there already.
+    ///
+    /// At most some [`RUNS`] runs: a huge page that small entries map moves, whole, with the first page of each, and the system
+    /// call heeds no signal (do_pages_move()).
     pub fn move_to_nodes(&mut self, op: Op, window: &Window, range: Range<usize>, nodes: usize) {
-        let (addresses, nodes): (Vec<_>, Vec<_>) =
-            range.map(|page| (window.address(page), self.rng.below(nodes) as i32)).unzip();
+        let mut node = self.rng.below(nodes);
+        let change = (100 * RUNS / range.len().max(1)).clamp(1, 50);
+        let (addresses, nodes): (Vec<_>, Vec<_>) = range
+            .map(|page| {
+                if self.rng.percent(change) {
+                    node = self.rng.below(nodes);
+                }
+                (window.address(page), node as i32)
+            })
+            .unzip();
         self.check_or(op, "move_pages", crate::sys::move_pages(&addresses, &nodes), crate::sys::MOVE_MAY);
     }
 

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 const MAX_VIOLATIONS: u64 = 64;
 
 /// How long killed processes may take to be gone. One that takes longer is stuck in the kernel.
-const REAP_PATIENCE: Duration = Duration::from_secs(20);
+const REAP_PATIENCE: Duration = Duration::from_secs(40);
 
 /// Turns of a mix between two pauses.
 const PAUSE_EVERY: u32 = 4;

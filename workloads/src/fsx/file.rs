@@ -4,7 +4,7 @@ use super::history::History;
 use super::model::{Model, SHOWN};
 use super::{age, gather, place, samples, whole, Focus};
 use super::{
-    COLD, COLLAPSE, COLOR, DISCARD, DROP, FILE, FILE_PAGES, FORK, PAGEOUT, POPULATE, PUNCH, REMAP, STEPS, SYNC,
+    ADVICE, COLD, COLLAPSE, COLOR, DISCARD, DROP, FILE, FILE_PAGES, FORK, PAGEOUT, POPULATE, PUNCH, REMAP, STEPS, SYNC,
     SYSCALL, TRUNCATE,
 };
 use crate::board::Op;
@@ -28,6 +28,8 @@ struct Mapped {
     copies: Model,
     /// Where those are.
     copied: Vec<bool>,
+    /// Whether there are to be no huge pages.
+    small: bool,
     focus: Focus,
     history: History,
     children: Vec<Pid>,
@@ -42,10 +44,12 @@ pub fn live(life: &mut Life<'_>, key: u64, scratch: &Scratch) {
         life.window(window)
     };
     let (Some(one), Some(two), Some(private)) = (window(false), window(false), window(true)) else { return };
+    let small = life.rng.percent(50);
     let mut mapped = Mapped {
         file,
         shared: [one, two],
         private,
+        small,
         model: Model::new(FILE_PAGES, key),
         copies: Model::new(FILE_PAGES, !key),
         copied: vec![false; FILE_PAGES],
@@ -53,6 +57,9 @@ pub fn live(life: &mut Life<'_>, key: u64, scratch: &Scratch) {
         history: History::default(),
         children: Vec::new(),
     };
+    for window in mapped.shared.iter().chain([&mapped.private]) {
+        mapped.keep_small(life, window, 0..FILE_PAGES);
+    }
     for _ in 0..STEPS {
         if mapped.step(life).is_none() {
             break;
@@ -126,6 +133,7 @@ impl Mapped {
                 self.history.add("remap", &at);
                 let populate = life.rng.percent(50);
                 life.check(REMAP, "mmap", through.replace(at.clone(), &self.file, populate))?;
+                self.keep_small(life, through, at.clone());
             }
             20 => self.fork(life, at.clone()),
             21 | 22 => self.piecemeal(life, at.clone(), by)?,
@@ -140,9 +148,15 @@ impl Mapped {
 
     /// Writes by a shared mapping. If the pages were mapped before, for reading, it is the processor alone that knows of the
     /// write, where the file system need not be asked.
+    ///
+    /// Where there are huge pages, the kernel is told (MADV_POPULATE_WRITE): of one that is mapped by small entries,
+    /// collapse_pte_mapped_thp() forgets what those know.
     fn write(&mut self, life: &Life<'_>, range: Range<usize>, by: usize, populate: bool) {
         if populate {
-            self.populate(life, range.clone(), by);
+            self.populate(life, range.clone(), by, libc::MADV_POPULATE_READ);
+        }
+        if !self.small {
+            self.populate(life, range.clone(), by, libc::MADV_POPULATE_WRITE);
         }
         self.history.add("write", &range);
         life.did_n(Op::FILL, range.len() as u64);
@@ -151,11 +165,18 @@ impl Mapped {
         }
     }
 
-    /// Has pages mapped, for reading, that are not (MADV_POPULATE_READ, since Linux 5.14).
-    fn populate(&mut self, life: &Life<'_>, range: Range<usize>, by: usize) {
+    /// Asks for no huge pages, if there are to be none.
+    fn keep_small(&self, life: &Life<'_>, window: &Window, range: Range<usize>) {
+        if self.small {
+            life.advise_window(ADVICE, window, range, libc::MADV_NOHUGEPAGE);
+        }
+    }
+
+    /// Has pages mapped that are not (MADV_POPULATE_READ and MADV_POPULATE_WRITE, since Linux 5.14).
+    fn populate(&mut self, life: &Life<'_>, range: Range<usize>, by: usize, how: i32) {
         self.history.add("populate", &range);
-        let populated = self.shared[by].advise(range, libc::MADV_POPULATE_READ);
-        life.check_or(POPULATE, "madvise(MADV_POPULATE_READ)", populated, &[Errno::INVAL, Errno::INTR]);
+        let populated = self.shared[by].advise(range, how);
+        life.check_or(POPULATE, "madvise(MADV_POPULATE)", populated, &[Errno::INVAL, Errno::INTR]);
     }
 
     /// Maps pages one by one, even those of a huge page: a mapping of a part of it takes no other way (do_set_pmd()). Then it is
@@ -165,7 +186,7 @@ impl Mapped {
         // EACCES: a file system for data only.
         let may = [Errno::ACCESS, Errno::PERM];
         life.check_or(COLOR, "mprotect", self.shared[by].recolor(range.clone(), true), &may);
-        self.populate(life, range, by);
+        self.populate(life, range, by, libc::MADV_POPULATE_READ);
         life.check(COLOR, "mprotect", self.shared[by].recolor(0..FILE_PAGES, false)).map(|_| ())
     }
 
@@ -199,7 +220,7 @@ impl Mapped {
             }
         }
         if life.rng.percent(50) {
-            self.populate(life, range.clone(), by);
+            self.populate(life, range.clone(), by, libc::MADV_POPULATE_READ);
         }
         life.advise_window(PAGEOUT, &self.shared[by], range.clone(), libc::MADV_PAGEOUT);
         if life.rng.percent(30) {
