@@ -203,8 +203,9 @@ figures-cover: setup
 
 # Seeded, on two threads. Another number of bisections: BISECTIONS=200.
 BISECTIONS ?= 2000
+PARTS ?= 8
 figures-bisect:
-	$(CARGO) run --release --locked --quiet --workspace --example bisections -- $(BISECTIONS)
+	$(CARGO) run --release --locked --quiet --workspace --example bisections -- $(BISECTIONS) $(PARTS)
 
 figure-symbols: setup
 	$(CARGO) run --release --locked --quiet --workspace --example symbolize -- $(VMLINUX)

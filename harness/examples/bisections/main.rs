@@ -22,6 +22,9 @@ const ASKED: usize = 2;
 /// More accusations than this, in any row without a culprit, and the level is not as accurate as ours.
 const MOST_ACCUSED: f64 = 0.03;
 
+/// A bisection that has not come to an end by then is given up.
+const MOST: usize = 3000;
+
 /// git_bayesect has no end for "nobody", so it gets no more trials than this where there is nobody to find.
 const MOST_FOR_NOBODY: usize = 1000;
 
@@ -194,15 +197,15 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let count = args.first().and_then(|n| n.parse().ok()).unwrap_or(2000);
     let wants = |part: &str| args.len() < 2 || args[1..].iter().any(|a| a == part);
-    let sizes = [(8, 3000), (64, 1000)].into_iter().filter(|(n, _)| wants(&n.to_string()));
+    let sizes = [8, 64].into_iter().filter(|n: &usize| wants(&n.to_string()));
     let case = Case { patches: 0, bad: 0.5, good: 0.0, law: Law::Early, truth: Truth::Patch };
-    for (patches, most) in sizes {
-        println!("\n{count} bisections each, of at most {most} trials; no culprit\n");
+    for patches in sizes {
+        println!("\n{count} bisections each, of at most {MOST} trials; no culprit\n");
         println!("| n | truth | rate | trials | stated | accused | accused, real prices | bayesect trials | accused at {LEVELS:?} |");
         println!("|{}", "---|".repeat(9));
         let noise = [0.0, 0.01, 0.05].map(|good| Case { patches, good, truth: Truth::Noise, ..case });
         let source = [0.9, 0.5, 0.3, 0.1].map(|bad| Case { patches, bad, truth: Truth::Source, ..case });
-        let accused: Vec<Vec<f64>> = noise.into_iter().chain(source).map(|c| none(c, count, most)).collect();
+        let accused: Vec<Vec<f64>> = noise.into_iter().chain(source).map(|c| none(c, count, MOST)).collect();
         let fair = (0..LEVELS.len()).find(|&level| accused.iter().all(|row| row[level] <= MOST_ACCUSED));
         let fair = fair.unwrap_or(LEVELS.len() - 1);
         println!(
@@ -213,7 +216,7 @@ fn main() {
         println!("|{}", "---|".repeat(17));
         for good in [0.0, 0.01, 0.05] {
             for bad in [0.9, 0.5, 0.3, 0.1] {
-                culprit(Case { patches, bad, good, ..case }, count, most, fair);
+                culprit(Case { patches, bad, good, ..case }, count, MOST, fair);
             }
         }
         println!("\ntimes to failure that are not exponential; real prices, q = 0.01\n");
@@ -221,13 +224,13 @@ fn main() {
         for law in [Law::Early, Law::Mixed, Law::Even] {
             for bad in [0.9, 0.3] {
                 let case = Case { patches, bad, good: 0.01, law, ..case };
-                let s = simulate(case, count, |k| ours::bisect(k, Prices::REAL, SHORTEST, most));
+                let s = simulate(case, count, |k| ours::bisect(k, Prices::REAL, SHORTEST, MOST));
                 println!("| {patches} | {law:?} | {bad} | {:.0} | {:.1} | {:.3} |", s.seconds, s.trials, s.right);
             }
         }
     }
     if wants("between") {
-        between(case, count, 3000);
+        between(case, count, MOST);
     }
     if wants("speed") {
         println!("\n| versions | median | most |\n|---|---|---|");
