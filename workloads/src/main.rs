@@ -129,7 +129,11 @@ fn list(json: bool) -> String {
     let own = WORKLOADS.iter().map(|workload| (workload.name(), workload.about(), workload.ops()));
     let all = own.chain([(mix::MIX, mix::ABOUT, &[] as &[_])]);
     if json {
-        let entries = all.map(|(name, about, ops)| serde_json::json!({ "name": name, "about": about, "ops": ops }));
+        let entry = |(name, about, ops): (&str, _, _)| {
+            let weight = if name == mix::MIX { 0 } else { mix::weight(name) };
+            serde_json::json!({ "name": name, "about": about, "ops": ops, "weight": weight })
+        };
+        let entries = all.map(entry);
         let suite = |(name, takes, about): &(&str, &str, &str)| serde_json::json!({ "name": name, "about": about, "suite": takes });
         let entries = entries.chain(Suite::TABLE.iter().map(suite));
         return format!("{:#}\n", serde_json::Value::from_iter(entries));

@@ -53,6 +53,11 @@ pub struct What {
     pub parts: Vec<Part>,
 }
 
+/// How many turns a workload of ours has in a tour of the general mix; 0 if it is not in there.
+pub fn weight(name: &str) -> u32 {
+    WEIGHTS.iter().find(|&&(of, _)| of == name).map_or(1, |&(_, weight)| weight)
+}
+
 impl What {
     /// Reads a workload's name, or a mix.
     ///
@@ -65,7 +70,6 @@ impl What {
             return what(vec![Part { workload, weight: 1 }]);
         }
         if name == MIX {
-            let weight = |name| WEIGHTS.iter().find(|&&(of, _)| of == name).map_or(1, |&(_, weight)| weight);
             let all = WORKLOADS.iter().enumerate();
             let all = all.map(|(workload, w)| Part { workload, weight: weight(w.name()) });
             return what(all.filter(|part| part.weight > 0).collect());

@@ -3,7 +3,7 @@
 use super::guests::GuestArgs;
 use super::run::AskArgs;
 use super::runner::{run_and_cell, Setup};
-use super::{print, print_json, read_plan, workloads, Format, ResultsArg};
+use super::{general_mix, print, print_json, read_plan, workloads, Format, ResultsArg};
 use crate::bisect::settings::Verdict;
 use crate::error::{Error, Result};
 use crate::image::Programs;
@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args) -> Result<u8> {
             return Ok(u8::from(revisions.culprit().is_some()));
         }
         (Over::Workload, _) => {
-            let loads = loads::run(&runner, cell, &of_cell, &workloads(&programs)?, args.ask.ask())?;
+            let loads = loads::run(&runner, cell, &of_cell, &general_mix(workloads(&programs)?), args.ask.ask())?;
             show(args, &loads, summary::loads)?;
             return Ok(u8::from(loads.loads[loads.best].tally.hits > 0));
         }

@@ -135,20 +135,34 @@ struct ResultsArg {
 #[derive(Debug, serde::Deserialize)]
 struct Workload {
     name: String,
+    /// How many turns it has in a tour of the general mix.
+    #[serde(default)]
+    weight: u32,
 }
 
 /// Reads a matrix and all that it names.
 fn read_plan(matrix: &Path, programs: &Programs) -> Result<Plan> {
-    Plan::read(matrix, &workloads(programs)?)
+    Plan::read(matrix, &names(&workloads(programs)?))
 }
 
 /// The workloads that there are.
-fn workloads(programs: &Programs) -> Result<Vec<String>> {
+fn workloads(programs: &Programs) -> Result<Vec<Workload>> {
     let mut list = Command::new(programs.torture());
     list.args(["list", "--format", "json"]);
-    let workloads: Vec<Workload> =
-        serde_json::from_str(&process::output(list)?).context("`torture list` is of another version")?;
-    Ok(workloads.into_iter().map(|w| w.name).collect())
+    Ok(serde_json::from_str(&process::output(list)?).context("`torture list` is of another version")?)
+}
+
+fn names(workloads: &[Workload]) -> Vec<String> {
+    workloads.iter().map(|workload| workload.name.clone()).collect()
+}
+
+/// Who is in the general mix, with weights.
+fn general_mix(workloads: Vec<Workload>) -> Vec<(String, u32)> {
+    workloads
+        .into_iter()
+        .filter(|workload| workload.weight > 0)
+        .map(|workload| (workload.name, workload.weight))
+        .collect()
 }
 
 /// Writes a result to stdout.

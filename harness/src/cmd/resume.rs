@@ -1,7 +1,7 @@
 //! `mmtorture run --resume`: what a run was begun with.
 
 use super::run::Args;
-use super::{workloads, Cli, Subcommands};
+use super::{names, workloads, Cli, Subcommands};
 use crate::error::{Error, Result};
 use crate::files::Lock;
 use crate::image::Programs;
@@ -37,7 +37,7 @@ impl Begun {
         if header.version != env!("CARGO_PKG_VERSION") {
             return Err(no(&format!("it was begun by mmtorture {}", header.version)));
         }
-        let mut plan = Plan::recorded(&header.matrix_file, &run.matrix()?, &workloads(programs)?)?;
+        let mut plan = Plan::recorded(&header.matrix_file, &run.matrix()?, &names(&workloads(programs)?))?;
         plan.matrix.seed = header.seed;
         let ids = |cells: &[Cell]| cells.iter().map(|cell| cell.id.clone()).collect::<Vec<_>>();
         if ids(&plan.cells) != ids(&run.cells()?) {

@@ -29,11 +29,11 @@ struct Load {
     settings: BTreeMap<String, String>,
 }
 
-/// Searches, or goes on where the log ends. `workloads` are the names that exist.
+/// Searches, or goes on where the log ends. `general` is who is in the general mix, with weights.
 ///
 /// # Errors
 /// The cell did not fail; the host fails, or a signal came. What was learned until then is in the log.
-pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], workloads: &[String], ask: Ask) -> Result<Loads> {
+pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], general: &[(String, u32)], ask: Ask) -> Result<Loads> {
     let finding = soonest(cell, trials)?;
     let variant = runner.plan.variant_of(cell)?;
     // The cell's own is the first of the loads.
@@ -46,7 +46,7 @@ pub fn run(runner: &Runner<'_>, cell: &Cell, trials: &[Trial], workloads: &[Stri
     while session.replay.front().is_some_and(|told| told.cost == 0.0) {
         session.replayed(own)?;
     }
-    let (best, confidence) = session.search(own, workloads)?;
+    let (best, confidence) = session.search(own, general)?;
     let loads = session.loads.iter().enumerate().map(|(i, load)| record::Load {
         workload: load.workload.clone(),
         settings: load.settings.clone(),
@@ -91,9 +91,9 @@ impl Session<'_> {
         legal.into_iter().map(|load| self.add(load)).collect()
     }
 
-    fn search(&mut self, own: usize, workloads: &[String]) -> Result<(usize, f64)> {
+    fn search(&mut self, own: usize, general: &[(String, u32)]) -> Result<(usize, f64)> {
         let mut best = (own, 1.0);
-        let mut parts = members(&self.search.question.cell.workload, workloads);
+        let mut parts = members(&self.search.question.cell.workload, general);
         let whole = (self.search.question.cell.workload.clone(), parts.clone());
         let load = |parts: &[(String, String)]| Load { workload: mixed(parts, &whole), settings: BTreeMap::new() };
         if parts.len() > 1 {
@@ -191,7 +191,7 @@ pub fn words(workload: &str, settings: &BTreeMap<String, String>) -> String {
 }
 
 /// What a workload is made of, with weights; none, if it is no mix.
-fn members(workload: &str, workloads: &[String]) -> Vec<(String, String)> {
+fn members(workload: &str, general: &[(String, u32)]) -> Vec<(String, String)> {
     match workload.strip_prefix(MIX).map(|rest| rest.strip_prefix(':')) {
         Some(Some(list)) => {
             let part = |part: &str| {
@@ -200,8 +200,7 @@ fn members(workload: &str, workloads: &[String]) -> Vec<(String, String)> {
             list.split(',').map(part).collect()
         }
         Some(None) if workload == MIX => {
-            let own = workloads.iter().filter(|name| *name != MIX && *name != "idle");
-            own.map(|name| (name.clone(), "1".to_owned())).collect()
+            general.iter().map(|(name, weight)| (name.clone(), weight.to_string())).collect()
         }
         _ => Vec::new(),
     }
@@ -230,16 +229,17 @@ mod tests {
 
     #[test]
     fn a_mix_is_taken_apart_and_put_together() {
-        let names = ["anon-churn", "idle", "gup-pin", "mix"].map(str::to_owned);
-        let whole = |name: &str| (name.to_owned(), members(name, &names));
+        let general = [("anon-churn".to_owned(), 3), ("gup-pin".to_owned(), 1), ("hot-pages".to_owned(), 2)];
+        let whole = |name: &str| (name.to_owned(), members(name, &general));
         let mix = whole("mix");
-        assert_eq!(mix.1.iter().map(|p| p.0.as_str()).collect::<Vec<_>>(), ["anon-churn", "gup-pin"]);
+        assert_eq!(mix.1.iter().map(|p| p.0.as_str()).collect::<Vec<_>>(), ["anon-churn", "gup-pin", "hot-pages"]);
         assert_eq!(mixed(&mix.1, &mix), "mix");
-        assert_eq!(mixed(&mix.1[1..], &mix), "gup-pin");
+        assert_eq!(mixed(&mix.1[..2], &mix), "mix:anon-churn=3,gup-pin=1");
+        assert_eq!(mixed(&mix.1[1..2], &mix), "gup-pin");
         let given = whole("mix:anon-churn=3,gup-pin,hot-pages=2");
         assert_eq!(mixed(&given.1, &given), given.0);
         assert_eq!(mixed(&given.1[..2], &given), "mix:anon-churn=3,gup-pin=1");
-        assert!(members("anon-churn", &names).is_empty() && members("kbuild:24", &names).is_empty());
+        assert!(members("anon-churn", &general).is_empty() && members("kbuild:24", &general).is_empty());
     }
 
     #[test]
