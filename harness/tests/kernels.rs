@@ -5,6 +5,7 @@ mod common;
 mod yard;
 
 use common::{small_kernel, Said};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use yard::Yard;
@@ -231,9 +232,12 @@ fn a_series_is_a_range_of_commits_or_a_mailbox_of_them() {
 #[test]
 fn a_mailbox_from_git_applies_to_the_kernel_that_it_is_of() {
     let tarball = Path::new("/usr/src/linux-source-6.1.tar.xz");
-    let tree = mmtorture_harness::cache::Cache::open().unwrap().root().join("sources");
-    let tree = std::fs::read_dir(tree).into_iter().flatten().flatten().map(|e| e.path().join("tree"));
-    let Some(tree) = tree.filter(|tree| tree.join("mm/rmap.c").exists()).max().filter(|_| tarball.exists()) else {
+    let sources = mmtorture_harness::cache::Cache::open().unwrap().root().join("sources");
+    // Others may be there as well, patched ones among them.
+    let memo = std::fs::read_to_string(sources.join("linux-source-6.1.json")).unwrap_or_default();
+    let memo: Value = serde_json::from_str(&memo).unwrap_or_default();
+    let tree = memo["id"].as_str().and_then(|id| id.get(..12)).map(|id| sources.join(id).join("tree"));
+    let Some(tree) = tree.filter(|tree| tree.join("mm/rmap.c").exists() && tarball.exists()) else {
         println!("skipped: no kernel source in the cache; `mmtorture build matrices/demo.yaml` unpacks one");
         return;
     };
