@@ -1,5 +1,6 @@
 //! Who does not die, and where in the kernel they are: all that can be said of a process that SIGKILL does not end.
 
+use crate::process::{fields, numbers};
 use rustix::process::Pid;
 use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity, CpuSet};
 use std::fmt::Write as _;
@@ -142,8 +143,7 @@ impl Thread {
 
 /// utime and stime of /proc/PID/stat (proc(5)).
 fn ticks(stat: &str) -> Option<[u64; 2]> {
-    // The name in parentheses may hold anything; utime is the twelfth after it.
-    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace().skip(11);
+    let mut fields = fields(stat)?.skip(11);
     Some([fields.next()?.parse().ok()?, fields.next()?.parse().ok()?])
 }
 
@@ -151,13 +151,6 @@ fn ticks(stat: &str) -> Option<[u64; 2]> {
 fn frames(stack: &str) -> String {
     let functions = stack.lines().filter_map(|line| line.rsplit(' ').next()?.split('+').next());
     functions.take(FRAMES).collect::<Vec<_>>().join(" < ")
-}
-
-fn numbers(folder: &str) -> Vec<u32> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut numbers: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    numbers.sort_unstable();
-    numbers
 }
 
 #[cfg(test)]

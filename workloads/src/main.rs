@@ -126,19 +126,18 @@ fn print(text: &str) -> Result<u8, Failure> {
 }
 
 fn list(json: bool) -> String {
-    let own = WORKLOADS.iter().map(|workload| (workload.name(), workload.about(), workload.ops()));
-    let all = own.chain([(mix::MIX, mix::ABOUT, &[] as &[_])]);
     if json {
-        let entry = |(name, about, ops): (&str, _, _)| {
-            let weight = if name == mix::MIX { 0 } else { mix::weight(name) };
-            serde_json::json!({ "name": name, "about": about, "ops": ops, "weight": weight })
-        };
-        let entries = all.map(entry);
+        let own = WORKLOADS.iter().map(|workload| {
+            let (name, about, ops) = (workload.name(), workload.about(), workload.ops());
+            serde_json::json!({ "name": name, "about": about, "ops": ops, "weight": mix::weight(name) })
+        });
+        let mix = serde_json::json!({ "name": mix::MIX, "about": mix::ABOUT, "ops": [] });
         let suite = |(name, takes, about): &(&str, &str, &str)| serde_json::json!({ "name": name, "about": about, "suite": takes });
-        let entries = entries.chain(Suite::TABLE.iter().map(suite));
+        let entries = own.chain([mix]).chain(Suite::TABLE.iter().map(suite));
         return format!("{:#}\n", serde_json::Value::from_iter(entries));
     }
     let suites = Suite::TABLE.iter().map(|(name, takes, about)| (format!("{name}{takes}"), *about));
-    let rows = all.map(|(name, about, _)| (name.to_owned(), about)).chain(suites);
+    let own = WORKLOADS.iter().map(|workload| (workload.name(), workload.about())).chain([(mix::MIX, mix::ABOUT)]);
+    let rows = own.map(|(name, about)| (name.to_owned(), about)).chain(suites);
     rows.map(|(name, about)| format!("{name:28} {about}\n")).collect()
 }

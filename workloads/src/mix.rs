@@ -53,7 +53,7 @@ pub struct What {
     pub parts: Vec<Part>,
 }
 
-/// How many turns a workload of ours has in a tour of the general mix; 0 if it is not in there.
+/// How many turns one of [`WORKLOADS`] has in a tour of the general mix; 0 if it is not in there.
 pub fn weight(name: &str) -> u32 {
     WEIGHTS.iter().find(|&&(of, _)| of == name).map_or(1, |&(_, weight)| weight)
 }

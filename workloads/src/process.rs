@@ -45,15 +45,25 @@ pub fn fork(body: impl FnOnce() -> i32) -> Result<Pid, Errno> {
 /// among these is another's by now.
 pub fn children() -> Vec<Pid> {
     let me = process::getpid().as_raw_nonzero().to_string();
-    let parent = |pid: &str| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in parentheses may hold anything; state and parent come after it (proc(5)).
-        stat[stat.rfind(')')?..].split_whitespace().nth(2).map(str::to_owned)
+    let is_child = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // State and parent.
+        fields(&stat).is_some_and(|mut fields| fields.nth(1) == Some(&me))
     };
-    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = pids.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let pids = pids.filter(|name| name.bytes().all(|c| c.is_ascii_digit()) && parent(name).as_ref() == Some(&me));
-    pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+    numbers("/proc").into_iter().filter(is_child).filter_map(|pid| Pid::from_raw(pid.try_into().ok()?)).collect()
+}
+
+/// The fields of /proc/PID/stat that come after the name, which may hold anything (proc(5)).
+pub fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    Some(stat[stat.rfind(')')? + 1..].split_whitespace())
+}
+
+/// The numbers that a folder of /proc has entries of, in order: processes, or threads.
+pub fn numbers(folder: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut numbers: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 #[cfg(test)]

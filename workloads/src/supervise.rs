@@ -61,6 +61,17 @@ struct Slot {
     dismissed: bool,
 }
 
+impl Slot {
+    /// Sends whoever is there home.
+    fn dismiss(&mut self) {
+        if let Some(pid) = self.pid {
+            // Unreaped, so the pid is still its own.
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            self.dismissed = true;
+        }
+    }
+}
+
 struct Supervisor<'a> {
     plan: &'a Plan,
     seed: u64,
@@ -193,13 +204,7 @@ impl Supervisor<'_> {
             return None;
         }
         self.next_pause = turn + PAUSE_EVERY;
-        for slot in &mut self.slots {
-            if let Some(pid) = slot.pid {
-                // Unreaped, so the pid is still its own.
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-                slot.dismissed = true;
-            }
-        }
+        self.slots.iter_mut().for_each(Slot::dismiss);
         let (gone, asked) = self.bury(signals);
         if !gone || asked.is_some() {
             return asked;
@@ -221,10 +226,8 @@ impl Supervisor<'_> {
         if turn != self.turn {
             self.turn = turn;
             for slot in &mut self.slots {
-                if let Some(pid) = slot.pid.filter(|_| !rota.on_duty(turn, self.plan.roles[slot.role].part)) {
-                    // Unreaped, so the pid is still its own.
-                    let _ = rustix::process::kill_process(pid, Signal::KILL);
-                    slot.dismissed = true;
+                if !rota.on_duty(turn, self.plan.roles[slot.role].part) {
+                    slot.dismiss();
                 }
             }
         }

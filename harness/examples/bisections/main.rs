@@ -85,17 +85,17 @@ fn theirs(case: Case, count: u64, most: usize) -> Vec<Summary> {
 }
 
 /// Ours with every trial of one price, then at real prices.
-fn both(case: Case, count: u64, most: usize) -> (Summary, Summary) {
+fn both(case: Case, count: u64) -> (Summary, Summary) {
     let even = Case { law: Law::AtTheEnd, ..case };
-    let one = simulate(even, count, |k| ours::bisect(k, Prices::NONE, kernel::LENGTH, most));
-    (one, simulate(case, count, |k| ours::bisect(k, Prices::REAL, SHORTEST, most)))
+    let one = simulate(even, count, |k| ours::bisect(k, Prices::NONE, kernel::LENGTH, MOST));
+    (one, simulate(case, count, |k| ours::bisect(k, Prices::REAL, SHORTEST, MOST)))
 }
 
 /// Bisections with a culprit: ours, git_bayesect and plain bisection. `fair` is the level at which git_bayesect accuses
 /// as seldom as ours.
-fn culprit(case: Case, count: u64, most: usize, fair: usize) {
-    let (ours, real) = both(case, count, most);
-    let levels = theirs(case, count, most);
+fn culprit(case: Case, count: u64, fair: usize) {
+    let (ours, real) = both(case, count);
+    let levels = theirs(case, count, MOST);
     let (asked, fair) = (&levels[ASKED], &levels[fair]);
     let plain = [5, 10, 20].map(|tries| {
         let s = simulate(case, count, |k| plain::bisect(k, Prices::REAL, tries));
@@ -117,8 +117,8 @@ fn truth(case: Case) -> (&'static str, f64) {
 }
 
 /// Bisections that have no culprit to find. Yields how often git_bayesect accuses a patch at each of its levels.
-fn none(case: Case, count: u64, most: usize) -> Vec<f64> {
-    let (ours, real) = both(case, count, most);
+fn none(case: Case, count: u64) -> Vec<f64> {
+    let (ours, real) = both(case, count);
     let levels = theirs(case, count, MOST_FOR_NOBODY);
     let accused: Vec<f64> = levels.iter().map(|l| l.accused).collect();
     let (what, rate) = truth(case);
@@ -136,8 +136,8 @@ fn none(case: Case, count: u64, most: usize) -> Vec<f64> {
 }
 
 /// What lies between the rows of the other tables.
-fn between(case: Case, count: u64, most: usize) {
-    println!("\n{count} bisections each, off the grid; most {most} trials\n");
+fn between(case: Case, count: u64) {
+    println!("\n{count} bisections each, off the grid; most {MOST} trials\n");
     println!("| n | p | q | least | trials | stated | right | wall s | right |\n|{}", "---|".repeat(9));
     for (patches, bad, good) in [
         (8, 0.7, 0.01),
@@ -152,7 +152,7 @@ fn between(case: Case, count: u64, most: usize) {
         (20, 0.2, 0.01),
     ] {
         let case = Case { patches, bad, good, ..case };
-        let (ours, real) = both(case, count, most);
+        let (ours, real) = both(case, count);
         println!(
             "| {patches} | {bad} | {good} | {:.1} | {:.1} | {:.3} | {:.3} | {:.0} | {:.3} |",
             least::trials(patches, bad, good),
@@ -167,7 +167,7 @@ fn between(case: Case, count: u64, most: usize) {
     let noise = [0.003, 0.02, 0.07].map(|good| Case { good, truth: Truth::Noise, ..case });
     let source = [0.7, 0.4, 0.2, 0.15].map(|bad| Case { bad, truth: Truth::Source, ..case });
     for case in noise.into_iter().chain(source).flat_map(|c| [5, 8, 20].map(|patches| Case { patches, ..c })) {
-        let (ours, real) = both(case, count, most);
+        let (ours, real) = both(case, count);
         let (what, rate) = truth(case);
         println!(
             "| {} | {what} | {rate} | {:.1} | {:.3} | {:.3} | {:.3} |",
@@ -205,7 +205,7 @@ fn main() {
         println!("|{}", "---|".repeat(9));
         let noise = [0.0, 0.01, 0.05].map(|good| Case { patches, good, truth: Truth::Noise, ..case });
         let source = [0.9, 0.5, 0.3, 0.1].map(|bad| Case { patches, bad, truth: Truth::Source, ..case });
-        let accused: Vec<Vec<f64>> = noise.into_iter().chain(source).map(|c| none(c, count, MOST)).collect();
+        let accused: Vec<Vec<f64>> = noise.into_iter().chain(source).map(|c| none(c, count)).collect();
         let fair = (0..LEVELS.len()).find(|&level| accused.iter().all(|row| row[level] <= MOST_ACCUSED));
         let fair = fair.unwrap_or(LEVELS.len() - 1);
         println!(
@@ -216,7 +216,7 @@ fn main() {
         println!("|{}", "---|".repeat(17));
         for good in [0.0, 0.01, 0.05] {
             for bad in [0.9, 0.5, 0.3, 0.1] {
-                culprit(Case { patches, bad, good, ..case }, count, MOST, fair);
+                culprit(Case { patches, bad, good, ..case }, count, fair);
             }
         }
         println!("\ntimes to failure that are not exponential; real prices, q = 0.01\n");
@@ -230,7 +230,7 @@ fn main() {
         }
     }
     if wants("between") {
-        between(case, count, MOST);
+        between(case, count);
     }
     if wants("speed") {
         println!("\n| versions | median | most |\n|---|---|---|");

@@ -260,8 +260,7 @@ impl<'a> Session<'a> {
         for entry in entries {
             let Entry::Trial { of, seed, cell, evidence, cost, beside } = entry else { continue };
             self.seed = self.seed.max(seed.saturating_add(1));
-            self.play.learn(*of, *evidence, *cost, *beside);
-            self.remember(*of, *seed, cell, *evidence);
+            self.note(*of, *seed, cell, *evidence, *cost, *beside);
         }
     }
 
