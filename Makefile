@@ -30,7 +30,7 @@ help:
 	@echo 'make drgn    what the test of memory dumps needs: drgn, a kernel with debug information'
 	@echo 'make dimensions-slow    every dimension booted, with KASAN and lockdep; and a kernel by clang'
 	@echo 'make suites  stress-ng, kernel builds and selftests in guests: six minutes, 65 MB of packages'
-	@echo 'make nested  whole kernels on the VMM in the testbed: four minutes'
+	@echo 'make nested  whole kernels on the VMM in the testbed, and a race met there: four minutes and more'
 	@echo 'make fuzz    feed ten million mutated inputs to the VMM: ten minutes'
 	@echo 'make figures-build  the figures of docs/kernels.md: nine kernels, 20 minutes, 4 GB'
 	@echo 'make figures-vmm    the figures of docs/vmm.md: ten minutes'
@@ -80,9 +80,9 @@ e2e: build bed drgn validators-installed
 suites: build
 	MMTORTURE_SUITES=1 $(CARGO) test --release --workspace --locked --test suites -- --nocapture --test-threads=1
 
-# Whole kernels on the VMM in the testbed, alone: four minutes.
+# Whole kernels on the VMM in the testbed, and a race: four minutes and more, as luck has it.
 nested: build bed drgn
-	$(CARGO) test --release --workspace --locked --test nested -- --nocapture --test-threads=1
+	MMTORTURE_RACES=1 $(CARGO) test --release --workspace --locked --test nested -- --nocapture --test-threads=1
 
 # Without Python's venv or a package index, the test is skipped.
 drgn: build
@@ -171,14 +171,15 @@ detection: build
 	-$(BIN)/mmtorture run matrices/detection-base.yaml --no-bisect --results $(DETECTION)
 	$(BIN)/examples/detection docs/detection.md series/busted $$(git rev-parse --short=12 HEAD) $(DETECTION)
 
-# Five minutes of each load at most.
+# Five minutes of each load at most. With JOBS=3, three guests share the processors: a third of the time, and of the luck.
 COMPARISON := $(CURDIR)/target/comparison
+JOBS ?= 1
 compare: build
 	$(CARGO) build --release --locked --quiet --workspace --example side_by_side
 	rm -rf $(COMPARISON)
-	-$(BIN)/mmtorture run matrices/compare.yaml --no-bisect --results $(COMPARISON)
-	-$(BIN)/mmtorture run matrices/compare-topics.yaml --no-bisect --results $(COMPARISON)
-	$(BIN)/examples/side_by_side docs/comparison.md $$(git rev-parse --short=12 HEAD) $(COMPARISON)
+	-$(BIN)/mmtorture run matrices/compare.yaml --no-bisect --jobs $(JOBS) --results $(COMPARISON)
+	-$(BIN)/mmtorture run matrices/compare-topics.yaml --no-bisect --jobs $(JOBS) --results $(COMPARISON)
+	$(BIN)/examples/side_by_side docs/comparison.md series/busted $$(git rev-parse --short=12 HEAD) $(COMPARISON)
 
 # Its exit status says whether they stayed quiet.
 controls: build

@@ -1,8 +1,9 @@
 //! What several workloads find in the same kernels, side by side: the table of docs/comparison.md.
 //!
-//! Usage: `side_by_side DOCUMENT COMMIT RESULTS`. The runs in RESULTS have trials of `base` and of broken kernels, each under
-//! every workload. What a workload finds in `base` as well is not counted: it says nothing about a patch. COMMIT is told as
-//! it is. In DOCUMENT, what is below the line [`MARK`] is replaced.
+//! Usage: `side_by_side DOCUMENT SERIES COMMIT RESULTS`. The runs in RESULTS have trials of `base` and of broken kernels, each
+//! under every workload. What a workload finds in `base` as well is not counted: it says nothing about a patch. SERIES has
+//! the patches that its `only:K` variants are called after. COMMIT is told as it is. In DOCUMENT, what is below the line
+//! [`MARK`] is replaced.
 
 mod document;
 
@@ -10,6 +11,7 @@ use anyhow::Context as _;
 use mmtorture_harness::outcome::Outcome;
 use mmtorture_harness::record;
 use mmtorture_harness::report::text;
+use mmtorture_harness::series::Series;
 use mmtorture_harness::trial::Trial;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,11 +26,11 @@ const WITHIN: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(300)
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
-    let [document, commit, results] = &args[..] else {
-        eprintln!("usage: side_by_side DOCUMENT COMMIT RESULTS");
+    let [document, series, commit, results] = &args[..] else {
+        eprintln!("usage: side_by_side DOCUMENT SERIES COMMIT RESULTS");
         return ExitCode::from(2);
     };
-    document::remake(document, MARK, table(commit, Path::new(results)))
+    document::remake(document, MARK, table(Path::new(series), commit, Path::new(results)))
 }
 
 /// A trial and the workload of its cell.
@@ -49,7 +51,8 @@ impl Tried {
     }
 }
 
-fn table(commit: &str, results: &Path) -> anyhow::Result<String> {
+fn table(series: &Path, commit: &str, results: &Path) -> anyhow::Result<String> {
+    let series = Series::load(Path::new("."), series)?;
     let (tried, machines) = read(results)?;
     let mut workloads: Vec<&str> = tried.iter().map(|tried| &*tried.workload).collect();
     workloads.sort_unstable();
@@ -69,7 +72,7 @@ fn table(commit: &str, results: &Path) -> anyhow::Result<String> {
     out += &format!("| kernel | {} |\n|---{}|\n", workloads.join(" | "), "|---".repeat(workloads.len()));
     let mut counts: BTreeMap<(&str, Duration), usize> = BTreeMap::new();
     for ((_, variant), row) in &rows {
-        out += &format!("| {variant} |");
+        out += &format!("| {} |", name(&series, variant));
         for &workload in &workloads {
             let Some(tried) = row.get(workload) else {
                 out += " not tried |";
@@ -116,6 +119,15 @@ fn read(results: &Path) -> anyhow::Result<(Vec<Tried>, BTreeSet<String>)> {
         }
     }
     Ok((all, machines))
+}
+
+/// What a kernel is called: after the one patch of the series that it has, or after the series that it has whole.
+fn name<'a>(series: &'a Series, variant: &'a str) -> &'a str {
+    let patch = |patch: &&mmtorture_harness::series::Patch| variant == format!("{}/only:{}", series.name, patch.number);
+    match series.patches.iter().find(patch) {
+        Some(patch) => patch.stem.split_once('-').map_or(&*patch.stem, |(_, name)| name),
+        None => variant.trim_end_matches("/all"),
+    }
 }
 
 /// The number in `SERIES/only:NUMBER`, so that ten comes after nine.

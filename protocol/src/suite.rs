@@ -50,6 +50,8 @@ pub enum Suite {
     Kselftest {
         /// Which, by their programs' names; all, if there are none here.
         tests: Vec<String>,
+        /// Which of all are left out.
+        but: Vec<String>,
     },
 }
 
@@ -71,7 +73,11 @@ impl Suite {
             "[:OBJECTS]",
             "gcc builds kernel objects, two builds at a time, under swap; each must be as it should",
         ),
-        ("kselftest", "[:TEST,...]", "the memory-management selftests of the kernel under test"),
+        (
+            "kselftest",
+            "[:TEST,...|:-TEST,...]",
+            "the memory-management selftests of the kernel under test, or all but some",
+        ),
     ];
 
     /// The suite that a workload's name stands for; `None` if it is no suite's.
@@ -103,12 +109,22 @@ impl Suite {
     }
 
     fn kselftest(rest: Option<&str>) -> Result<Self, String> {
-        let tests: Vec<String> = rest.map(|rest| rest.split(',').map(str::to_owned).collect()).unwrap_or_default();
+        let names: Vec<&str> = rest.map(|rest| rest.split(',').collect()).unwrap_or_default();
+        let (but, tests): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.starts_with('-'));
+        let but: Vec<_> = but.into_iter().map(|name| &name[1..]).collect();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        match tests.iter().find(|test| test.is_empty() || test.starts_with('.') || !test.chars().all(plain)) {
-            Some(test) => Err(format!("kselftest: '{test}', expected the names of tests, as in kselftest:khugepaged")),
-            None => Ok(Self::Kselftest { tests }),
+        let odd = |test: &&&str| test.is_empty() || test.starts_with(['.', '-']) || !test.chars().all(plain);
+        if let Some(test) = tests.iter().chain(&but).find(odd) {
+            return Err(format!("kselftest: '{test}', expected the names of tests, as in kselftest:khugepaged"));
         }
+        if !tests.is_empty() && !but.is_empty() {
+            return Err(format!(
+                "kselftest: '{}' and '-{}', expected tests to run or tests to leave out",
+                tests[0], but[0]
+            ));
+        }
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        Ok(Self::Kselftest { tests: owned(tests), but: owned(but) })
     }
 
     /// The root that it runs in.
@@ -137,7 +153,8 @@ mod tests {
         assert_eq!(suite("stress-ng"), Suite::StressNg { class: "vm".into(), seconds: 8 });
         assert_eq!(suite("stress-ng:memory=2"), Suite::StressNg { class: "memory".into(), seconds: 2 });
         assert_eq!(suite("kbuild:6"), Suite::Kbuild { objects: 6 });
-        assert_eq!(suite("kselftest"), Suite::Kselftest { tests: vec![] });
+        assert_eq!(suite("kselftest"), Suite::Kselftest { tests: vec![], but: vec![] });
+        assert_eq!(suite("kselftest:-a,-b"), Suite::Kselftest { tests: vec![], but: vec!["a".into(), "b".into()] });
         assert_eq!(suite("kselftest:a,b_c").root(), Root::Selftests);
         assert_eq!(Suite::parse("kbuild-lite"), None);
         for (name, ..) in Suite::TABLE {
@@ -153,5 +170,7 @@ mod tests {
         assert!(refuse("kbuild:007").ends_with("expected a number from 1 to 300"));
         assert!(refuse("kselftest:").contains("expected the names of tests"));
         assert!(refuse("kselftest:../x").contains("'../x'"));
+        assert!(refuse("kselftest:-").contains("expected the names of tests"));
+        assert!(refuse("kselftest:a,-b").starts_with("kselftest: 'a' and '-b', expected"));
     }
 }

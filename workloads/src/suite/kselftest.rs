@@ -1,4 +1,4 @@
-//! `kselftest[:TEST,...]`: the memory-management selftests of the tree under test, one after the other.
+//! `kselftest[:TEST,...|:-TEST,...]`: the memory-management selftests of the tree under test, one after the other.
 //!
 //! A test's exit status is its result (tools/testing/selftests/kselftest.h). Each is counted as `TEST/passed`,
 //! `TEST/skipped` or `TEST/failed`; a failure is a violation called `kselftest-TEST`. What runs longer than it may is killed
@@ -28,8 +28,8 @@ const ENDLESS: (&str, Duration) = ("transhuge-stress", Duration::from_secs(10));
 const COMPLAINTS: usize = 4;
 
 /// What tests say that fail, and do not skip, because they get no memory. Under heuristic overcommit a guest refuses more
-/// than it has (mm/util.c, __vm_enough_memory): 2 GiB of mremap_test's.
-const NO_MEMORY: &[&str] = &["Cannot allocate memory", "No THP is allocated"];
+/// than it has (mm/util.c, __vm_enough_memory): 2 GiB of mremap_test's. khugepaged gives up on the huge pages that it wants.
+const NO_MEMORY: &[&str] = &["Cannot allocate memory", "No THP is allocated", "Failed to allocate huge page"];
 
 /// And because the kernel has no such call: map_populate wants socketpair(2).
 const NOT_HERE: &str = "Function not implemented";
@@ -77,20 +77,20 @@ const NO_TESTS: &[(&str, &str)] = &[
     ("on-fault-limit", "for users without privileges, and fails for others"),
 ];
 
-/// Looks which tests there are, and which of them are asked for.
+/// Looks which tests there are, and which of them are asked for: those in `asked`, or else all but some.
 ///
 /// # Errors
 /// One line: there are none, or not those.
-pub fn prepare(root: Root, asked: &[String]) -> Result<Job, String> {
+pub fn prepare(root: Root, asked: &[String], but: &[String]) -> Result<Job, String> {
     let folder = root.path(TESTS);
     let entries = std::fs::read_dir(&folder).map_err(|e| format!("kselftest: --root has no {TESTS}: {e}"))?;
     let mut tests: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     tests.sort();
-    if let Some(wrong) = asked.iter().find(|test| !tests.contains(test)) {
+    if let Some(wrong) = asked.iter().chain(but).find(|test| !tests.contains(test)) {
         return Err(format!("kselftest: there is no test '{wrong}', expected one of {}", tests.join(" ")));
     }
     let wanted = |test: &String| match asked {
-        [] => NO_TESTS.iter().all(|(name, _)| name != test),
+        [] => NO_TESTS.iter().all(|(name, _)| name != test) && !but.contains(test),
         asked => asked.contains(test),
     };
     tests.retain(wanted);

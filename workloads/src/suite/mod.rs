@@ -30,7 +30,7 @@ pub fn prepare(name: &str, suite: &Suite, ask: &Ask, host: &Host) -> Result<Plan
     let job = match suite {
         Suite::StressNg { class, seconds } => stress_ng::prepare(root, class, *seconds)?,
         Suite::Kbuild { objects } => kbuild::prepare(root, *objects as usize, ask, host)?,
-        Suite::Kselftest { tests } => kselftest::prepare(root, tests)?,
+        Suite::Kselftest { tests, but } => kselftest::prepare(root, tests, but)?,
     };
     Ok(Plan {
         name: name.to_owned(),
