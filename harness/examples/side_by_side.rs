@@ -40,6 +40,12 @@ struct Tried {
 }
 
 impl Tried {
+    /// The time that its workload was given: until then it has found what it found at a moment that nobody noted, as of
+    /// warnings, which end no trial.
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.trial.seconds.into())
+    }
+
     /// What it says about the kernel, and when: a signature, or a hang.
     fn found(&self) -> Option<(&str, Option<Duration>)> {
         let signature = match (self.trial.outcome, self.trial.finding()) {
@@ -80,12 +86,12 @@ fn table(series: &Path, commit: &str, results: &Path) -> anyhow::Result<String> 
             };
             let found = tried.found().filter(|(signature, _)| !known[workload].contains(signature));
             for within in WITHIN {
-                let in_time = found.is_some_and(|(_, after)| after.is_none_or(|after| after <= within));
+                let in_time = found.is_some_and(|(_, after)| after.unwrap_or(tried.time()) <= within);
                 *counts.entry((workload, within)).or_default() += usize::from(in_time);
             }
             out += &match found {
                 Some((_, Some(after))) => format!(" {} |", text::seconds(after.as_secs_f64())),
-                Some((_, None)) => " yes |".to_owned(),
+                Some((_, None)) => format!(" ≤ {} s |", tried.trial.seconds),
                 None if tried.trial.outcome == Outcome::Pass => " - |".to_owned(),
                 None => format!(" ({}) |", tried.trial.outcome.name()),
             };
