@@ -40,8 +40,8 @@ struct Tried {
 }
 
 impl Tried {
-    /// The time that its workload was given: until then it has found what it found at a moment that nobody noted, as of
-    /// warnings, which end no trial.
+    /// The time that its workload was given: by its end it has found what it found at a moment that nobody noted, as of
+    /// warnings, which end no trial, and what is audited when the workload is over.
     fn time(&self) -> Duration {
         Duration::from_secs(self.trial.seconds.into())
     }
@@ -86,7 +86,8 @@ fn table(series: &Path, commit: &str, results: &Path) -> anyhow::Result<String> 
             };
             let found = tried.found().filter(|(signature, _)| !known[workload].contains(signature));
             for within in WITHIN {
-                let in_time = found.is_some_and(|(_, after)| after.unwrap_or(tried.time()) <= within);
+                let in_time = found
+                    .is_some_and(|(_, after)| after.map_or(tried.time(), |after| after.min(tried.time())) <= within);
                 *counts.entry((workload, within)).or_default() += usize::from(in_time);
             }
             out += &match found {
