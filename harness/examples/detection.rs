@@ -112,7 +112,7 @@ impl<'a> Row<'a> {
     }
 
     fn render(&self) -> String {
-        let name = self.patch.stem.split_once('-').map_or(&*self.patch.stem, |(_, name)| name);
+        let name = document::name(self.patch);
         let file = self.patch.text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"+++ b/"));
         let file = file.map(|file| String::from_utf8_lossy(file).into_owned()).unwrap_or_default();
         let found = match self.trials {

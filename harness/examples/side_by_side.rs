@@ -40,10 +40,11 @@ struct Tried {
 }
 
 impl Tried {
-    /// The time that its workload was given: by its end it has found what it found at a moment that nobody noted, as of
-    /// warnings, which end no trial, and what is audited when the workload is over.
-    fn time(&self) -> Duration {
-        Duration::from_secs(self.trial.seconds.into())
+    /// By when it has found what it found `after` that time. That is at the end of its workload for what came at a moment
+    /// that nobody noted, as a warning, which ends no trial, and for what is audited when the workload is over.
+    fn by(&self, after: Option<Duration>) -> Duration {
+        let end = Duration::from_secs(self.trial.seconds.into());
+        after.map_or(end, |after| after.min(end))
     }
 
     /// What it says about the kernel, and when: a signature, or a hang.
@@ -86,8 +87,7 @@ fn table(series: &Path, commit: &str, results: &Path) -> anyhow::Result<String> 
             };
             let found = tried.found().filter(|(signature, _)| !known[workload].contains(signature));
             for within in WITHIN {
-                let in_time = found
-                    .is_some_and(|(_, after)| after.map_or(tried.time(), |after| after.min(tried.time())) <= within);
+                let in_time = found.is_some_and(|(_, after)| tried.by(after) <= within);
                 *counts.entry((workload, within)).or_default() += usize::from(in_time);
             }
             out += &match found {
@@ -130,11 +130,8 @@ fn read(results: &Path) -> anyhow::Result<(Vec<Tried>, BTreeSet<String>)> {
 
 /// What a kernel is called: after the one patch of the series that it has, or after the series that it has whole.
 fn name<'a>(series: &'a Series, variant: &'a str) -> &'a str {
-    let patch = |patch: &&mmtorture_harness::series::Patch| variant == format!("{}/only:{}", series.name, patch.number);
-    match series.patches.iter().find(patch) {
-        Some(patch) => patch.stem.split_once('-').map_or(&*patch.stem, |(_, name)| name),
-        None => variant.trim_end_matches("/all"),
-    }
+    let patch = series.patches.iter().find(|patch| variant == format!("{}/only:{}", series.name, patch.number));
+    patch.map_or(variant.trim_end_matches("/all"), document::name)
 }
 
 /// The number in `SERIES/only:NUMBER`, so that ten comes after nine.

@@ -1,6 +1,7 @@
 //! Documents with a part that is made.
 
 use anyhow::Context as _;
+use mmtorture_harness::series::Patch;
 use std::process::ExitCode;
 
 /// Puts what was made in the place of all that is below the line `mark` in the file `document`; or says what is wrong.
@@ -18,4 +19,9 @@ pub fn remake(document: &str, mark: &str, made: anyhow::Result<String>) -> ExitC
             ExitCode::from(2)
         }
     }
+}
+
+/// What a table calls a patch: its file's name without the number.
+pub fn name(patch: &Patch) -> &str {
+    patch.stem.split_once('-').map_or(&*patch.stem, |(_, name)| name)
 }
